@@ -1,0 +1,100 @@
+// Engine: a loaded model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "carat/result.h"
+
+namespace carat {
+
+using TokenId = int32_t;
+
+// Settings of the choice of a token. Greedy (the most likely token, the lowest id among equals) if temperature is 0.
+// Order: penalties, then top-k, top-p and min-p on the distribution at `temperature`.
+struct SamplingOptions {
+  float temperature = 1.0f;
+  int top_k = 64;      // 0: off
+  float top_p = 0.95f; // 1: off
+  float min_p = 0.0f;  // 0: off; keeps tokens of at least min_p times the likeliest's probability
+  float repetition_penalty = 1.0f;  // divides positive logits (multiplies negative ones) of tokens in the window
+  float frequency_penalty = 0.0f;   // subtracted per occurrence in the window
+  float presence_penalty = 0.0f;    // subtracted once if the token occurs in the window
+  int penalty_window = 256;         // tokens looked back at; -1: all
+  uint64_t seed = 0;                // 0: one is drawn and reported by Session::seed()
+};
+
+// What long work reports, from the calling thread.
+struct Progress {
+  std::string_view stage;  // "load", "prefill"
+  uint64_t done = 0;
+  uint64_t total = 0;
+};
+// Return false to cancel: the work stops with kInterrupted.
+using ProgressCallback = std::function<bool(const Progress&)>;
+
+struct EngineOptions {
+  int threads = 0;     // counting the caller's; 0: one per processor that this process may use
+  std::string cpu;     // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
+  bool exact = false;  // float32 activations and cache against dequantised weights: what the file means, for verification
+  ProgressCallback progress;
+};
+
+struct ModelInfo {
+  std::string architecture;  // "gemma4", "gemma3"
+  std::string name;          // as the checkpoint calls itself, or its file name
+  std::filesystem::path path;
+  int layers = 0;
+  int hidden = 0;
+  int vocabulary = 0;
+  int max_positions = 0;    // the longest context the model was made for, tokens
+  bool has_tokenizer = false;
+  bool has_chat_format = false;  // its tokenizer has turn markers
+  SamplingOptions sampling;      // from the checkpoint, or the family's defaults
+  std::vector<TokenId> stop_ids;
+  uint64_t weight_bytes = 0;  // mapped; the PLE table not counted
+  uint64_t ple_bytes = 0;     // the per-layer embedding table, which stays on disk
+};
+
+struct EngineStats {
+  double load_seconds = 0;
+  uint64_t ple_bytes_read = 0;  // from the file, since the engine was loaded
+};
+
+// Immutable after Load; shared between threads and sessions. Computations of different sessions take turns on the
+// engine's thread pool.
+class Engine {
+ public:
+  // `model`: a .gguf file (of a split set: the first) or a Hugging Face folder. Errors: kNotFound, kBadModel, kUsage.
+  static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& model, const EngineOptions& options = {});
+  ~Engine();
+
+  const ModelInfo& info() const;
+  EngineStats stats() const;
+  std::string_view cpu() const;  // name of the kernels in use
+  int threads() const;
+
+  // Text to ids. `control`: whether control strings such as "<|turn>" become their tokens; false for text that a user wrote.
+  // Adds no BOS. Invalid UTF-8 is read as U+FFFD. Error: kUsage if the checkpoint has no tokenizer.
+  Result<std::vector<TokenId>> Tokenize(std::string_view text, bool control = false) const;
+  // Ids to text; control tokens as their strings if `control`, else left out. Error: kUsage on ids outside the vocabulary.
+  Result<std::string> Detokenize(std::span<const TokenId> ids, bool control = false) const;
+  // The id that every prompt starts with; -1 if the checkpoint names none.
+  TokenId bos_id() const;
+  bool IsStop(TokenId id) const;
+
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace carat

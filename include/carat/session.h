@@ -1,0 +1,68 @@
+// Session: one timeline of an engine: its tokens, their KV cache, and a random state.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "carat/engine.h"
+#include "carat/result.h"
+
+namespace carat {
+
+enum class KvCacheType {
+  kAuto,  // f32 for checkpoints of float weights (no rounding that the file does not have) and exact engines, else f16
+  kF32,
+  kF16
+};
+
+struct SessionOptions {
+  int context = 0;  // most tokens the session can hold; 0: the model's maximum, at most 8192
+  KvCacheType kv_type = KvCacheType::kAuto;
+  int batch = 256;  // tokens computed at a time in a prefill; a matter of speed and memory, not of results
+  SamplingOptions sampling;
+  ProgressCallback progress;  // for prefills of more than one batch
+};
+
+// Used by one thread at a time. Results depend on the tokens alone: not on how they were cut into appends, on threads,
+// or on rollbacks.
+class Session {
+ public:
+  // Error: kUsage (context above the model's maximum), kDoesNotFit.
+  static Result<Session> Create(std::shared_ptr<const Engine> engine, const SessionOptions& options = {});
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  // Appends tokens and computes them. Error: kDoesNotFit, with the numbers, before anything is computed if they do not fit;
+  // kUsage for ids outside the vocabulary; kInterrupted (the tokens computed so far stay).
+  Status Append(std::span<const TokenId> ids);
+  // Logits [vocabulary] after the last token, as the model gives them (soft-capped). Valid until the session changes.
+  // Error: kUsage if the session is empty.
+  Result<std::span<const float>> Logits();
+  // Logits of every one of `ids`, as they are appended: rows(first_row, logits [n, vocabulary]).
+  Status AppendWithLogits(std::span<const TokenId> ids,
+                          const std::function<void(int64_t first_row, std::span<const float> logits)>& rows);
+  // Chooses a token from the logits (does not append it).
+  Result<TokenId> Sample();
+  // Drops all tokens from position `length` on. Recomputes what a sliding window has forgotten, if it must.
+  Status Truncate(int length);
+
+  std::span<const TokenId> tokens() const;
+  int length() const;
+  int context() const;
+  const SamplingOptions& sampling() const;
+  void set_sampling(const SamplingOptions& options);  // restarts the random state if the seed differs
+  void set_progress(ProgressCallback progress);
+  uint64_t kv_bytes() const;  // resident part of the KV cache
+
+  struct Impl;
+
+ private:
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace carat

@@ -1,0 +1,39 @@
+// A file opened for reading: mapped as a whole, and readable by offset without touching the mapping.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+
+#include "carat/result.h"
+
+namespace carat {
+
+// Move-only; the mapping and the descriptor live as long as the object. Any thread may read.
+// The file must not be truncated while it is open (reading a page that is gone raises SIGBUS).
+class MappedFile {
+ public:
+  MappedFile() = default;
+  // Error: kNotFound if there is no such file, kFailure if it cannot be read. A file of no bytes maps to an empty span.
+  static Result<MappedFile> Open(const std::filesystem::path& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Reads without making pages of the mapping resident. Error: kBadModel at the end of the file, kFailure on I/O errors.
+  Status ReadAt(uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  void Close();
+
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+  int fd_ = -1;
+};
+
+}  // namespace carat

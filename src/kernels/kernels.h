@@ -1,0 +1,102 @@
+// The inner loops of the engine, as a table of function pointers: one table per CPU level, chosen at run time.
+//
+// Kernels are pure: pointers, sizes and strides (in elements) in, nothing allocated, no threads. All tables compute the
+// same bits: every sum below has one order, written down here, and kernels/reference/ is that order in plain C++.
+// An operation written fma(a, b, c) is rounded once; nothing else may be contracted (-ffp-contract=off).
+//
+// Order of sums.
+//   float dot:   16 lanes; lane j adds elements j, j+16, ... with fma; a tail counts as zeros. Then lane j += lane j+8
+//                (j < 8), j+4 (j < 4), j+2 (j < 2), j+1. ("the 16-lane tree")
+//   int8 dot:    per block of 32, 8 integers: integer j = sum of products 4j .. 4j+3, exact. 8 float lanes;
+//                lane j = fma(float(integer j), w.scale[2*block + j/4] * x.scale[block], lane j). Then the tree from 8.
+//                Where the weights have offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at last.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "quant/type.h"
+
+namespace carat::kernels {
+
+// Activations rounded to 8 bits in blocks of 32 along the row: x ~ code * scale[block].
+// scale = max|x| / 127 and code = round-half-even(x * (127 / max|x|)), in -127..127; a block of zeros has scale 0 and codes 0;
+// a block with a NaN or infinity has codes 0 and scale NaN, so that the error shows in the result.
+// k is a multiple of 32 (callers pad with zeros).
+struct A8Row {
+  int8_t* codes;      // [k], 32-byte aligned
+  float* scale;       // [k/32]
+  float* scaled_sum;  // [k/16]: scale of the block times the (exact) sum of the 16 codes
+};
+// Rows of A8 activations at fixed distances.
+struct A8Rows {
+  const int8_t* codes;
+  const float* scale;
+  const float* scaled_sum;
+  int64_t codes_stride, scale_stride, sum_stride;
+};
+
+// Weights of any block type, unpacked to one form: w = scale[i/16] * code[i] + offset[i/16]. Codes are in -128..127.
+struct S8Row {
+  int8_t* codes;  // [k], 32-byte aligned
+  float* scale;   // [k/16]
+  float* offset;  // [k/16]; left untouched by types that have none (HasOffset)
+};
+struct S8Rows {
+  const int8_t* codes;
+  const float* scale;
+  const float* offset;  // null: no offsets
+  int64_t codes_stride, scale_stride, offset_stride;
+};
+// Q4_1, Q5_1, Q2_K, Q4_K, Q5_K.
+bool HasOffset(quant::Type type);
+
+enum class KvType : uint8_t { kF32, kF16 };
+
+struct Kernels {
+  std::string_view name;  // "scalar", "avx2", "avx512", ...
+
+  // dst[0..n) = the row's weights as floats: bits equal to the definition of the type, products evaluated left to right.
+  // n is a multiple of the block. Indexed by quant::Type; null where !IsWeight.
+  void (*decode[quant::kTypeCount])(const std::byte* src, float* dst, int64_t n);
+  // The same, to codes and scales. Null for float types.
+  void (*unpack[quant::kTypeCount])(const std::byte* src, S8Row dst, int64_t n);
+
+  void (*quantize_a8)(const float* x, int64_t k, A8Row dst);
+
+  // y[t * y_stride + n] = sum_k w[n * w_stride + k] * x[t * x_stride + k], n < rows, t < tokens; float dot.
+  void (*gemm_f32)(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
+                   int64_t k, float* y, int64_t y_stride);
+  // The same on codes; int8 dot. k is a multiple of 32.
+  void (*gemm_s8)(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
+
+  // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place allowed.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
+  // out = gelu_tanh(gate) * up. In place allowed.
+  // gelu_tanh(z) = z / (1 + exp(-2u)), u = sqrt(2/pi) * (z + 0.044715 z^3).
+  void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* out);
+  // x = cap * tanh(x / cap).
+  void (*soft_cap)(float* x, int64_t n, float cap);
+  // x = exp(x - max(x)) / sum; the sum is a 16-lane tree over elements j, j+16, ... n >= 1.
+  void (*softmax)(float* x, int64_t n);
+
+  // Attention of `heads` query heads (rows of q, q_stride apart, head size d) over `n` keys (rows of `keys`, kv_stride apart):
+  // scores[h * scores_stride + j] = q[h] . k[j], float dot.
+  void (*attention_scores)(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
+                           int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
+  // out[h * out_stride + i] = fma(p[h * p_stride + j], v[j][i], out), j = 0 .. n-1 in order, onto what is in `out`.
+  void (*attention_mix)(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
+                        int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
+
+  void (*to_f16)(const float* x, int64_t n, uint16_t* y);  // round to nearest even
+};
+
+// The tables that were compiled in, slowest first; a table is usable only if `Supported(table)`.
+std::span<const Kernels* const> AllKernels();
+bool Supported(const Kernels& kernels);
+// The fastest usable table, or the one called `name`. Null if it does not exist or this CPU lacks it.
+const Kernels* SelectKernels(std::string_view name = {});
+
+}  // namespace carat::kernels
