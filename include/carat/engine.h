@@ -28,6 +28,7 @@ struct SamplingOptions {
   float presence_penalty = 0.0f;    // subtracted once if the token occurs in the window
   int penalty_window = 256;         // tokens looked back at; -1: all
   uint64_t seed = 0;                // 0: one is drawn and reported by Session::seed()
+  std::vector<TokenId> suppressed;  // ids that are never chosen
 };
 
 // What long work reports, from the calling thread.
