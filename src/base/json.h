@@ -30,7 +30,8 @@ struct JsonObject {
   Result<int64_t> Integer(std::string_view key, int64_t min, int64_t max) const;
   Result<double> Float(std::string_view key) const;
   Result<bool> Bool(std::string_view key) const;
-  Result<std::vector<int64_t>> Integers(std::string_view key, int64_t min, int64_t max) const;  // a number serves as [number]
+  Result<std::vector<int64_t>> Integers(std::string_view key, int64_t min,
+                                        int64_t max) const;  // a number serves as [number]
   Result<std::vector<std::string>> Strings(std::string_view key) const;
   Result<std::string> StringOr(std::string_view key, std::string fallback) const;
   Result<int64_t> IntegerOr(std::string_view key, int64_t fallback, int64_t min, int64_t max) const;

@@ -24,7 +24,8 @@ class MappedFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
-  // Reads without making pages of the mapping resident. Error: kBadModel at the end of the file, kFailure on I/O errors.
+  // Reads without making pages of the mapping resident. Error: kBadModel at the end of the file, kFailure on I/O
+  // errors.
   Status ReadAt(uint64_t offset, std::span<std::byte> out) const;
 
  private:

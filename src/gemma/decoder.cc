@@ -1,0 +1,309 @@
+#include "gemma/decoder.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/try.h"
+
+namespace carat::gemma {
+
+namespace {
+
+struct Widths {
+  int64_t q = 0, kv = 0, ff = 0, input = 0;
+};
+
+Widths Widest(const DecoderConfig& config) {
+  Widths widest;
+  for (const LayerConfig& layer : config.layers) {
+    widest.q = std::max(widest.q, int64_t{config.query_heads} * layer.head_dim);
+    widest.kv = std::max(widest.kv, int64_t{layer.kv_heads} * layer.head_dim);
+    widest.ff = std::max(widest.ff, int64_t{layer.ff_width});
+  }
+  widest.input = std::max({widest.q, widest.ff, int64_t{config.hidden}, int64_t{config.ple_width}});
+  return widest;
+}
+
+int64_t CountTokens(std::span<const Segment> segments, int64_t hidden) {
+  int64_t tokens = 0;
+  for (const Segment& segment : segments)
+    tokens += static_cast<int64_t>(segment.ids.empty() ? segment.soft.size() / static_cast<size_t>(hidden)
+                                                       : segment.ids.size());
+  return tokens;
+}
+
+}  // namespace
+
+// The story: a batch from its tokens to the hidden states of the rows that are kept.
+Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink& trace) {
+  const DecoderConfig& config = model_.config;
+  const int64_t tokens = CountTokens(segments, config.hidden);
+  CHECK(tokens <= options_.max_batch && keep <= tokens && cache_.length() + tokens <= options_.context);
+  const auto show = [&](const std::string& name, const float* values, std::initializer_list<int64_t> shape) {
+    if (trace) trace(name, {shape.begin(), shape.size()}, values);
+  };
+
+  first_position_ = cache_.length();
+  sliding_rope_.Fill(config.sliding_rope, first_position_, tokens);
+  global_rope_.Fill(config.global_rope, first_position_, tokens);
+  TRY(Embed(segments));
+  show("embed", x_.data(), {tokens, config.hidden});
+  if (config.ple_width > 0) {
+    TRY(PerLayerInputs(segments, tokens, keep));
+    if (keep == tokens) show("ple", ple_.data(), {tokens, config.layer_count(), config.ple_width});
+  }
+
+  Rows rows = {.first = 0, .count = tokens};
+  const int last_owner = config.LastOwner();
+  for (int layer = 0; layer < config.layer_count(); ++layer) {
+    const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
+    Norm(X(rows), w.attention_norm, rows.count, Normed(rows));
+    if (config.OwnsKv(layer)) WriteKv(layer, rows);
+    if (layer == last_owner) {
+      // The prefill shortcut: tokens meet each other in K and V only, and nothing above writes any.
+      rows = {.first = tokens - keep, .count = keep};
+      if (keep == 0) break;
+    }
+    AttentionBlock(layer, rows);
+    MlpBlock(layer, rows);
+    if (config.ple_width > 0) PleBlock(layer, rows);
+    if (w.scale != 1.0f) {
+      float* x = X(rows);
+      for (int64_t i = 0; i < rows.count * config.hidden; ++i) x[i] *= w.scale;
+    }
+    show("layer." + std::to_string(layer), X(rows), {rows.count, config.hidden});
+  }
+  cache_.Extend(tokens);
+
+  kept_ = keep;
+  Norm(X(rows), model_.final_norm, keep, hidden_.data());
+  show("final_norm", hidden_.data(), {keep, config.hidden});
+  return {};
+}
+
+// x = embedding of the token * sqrt(H); soft tokens as they come.
+Status Decoder::Embed(std::span<const Segment> segments) {
+  const int64_t hidden = model_.config.hidden;
+  const auto decode = context_.kernels->decode[static_cast<int>(model_.embedding.type)];
+  float* x = x_.data();
+  for (const Segment& segment : segments) {
+    for (const int32_t id : segment.ids) {
+      CHECK(id >= 0 && id < model_.config.vocabulary);
+      decode(model_.embedding.row(id), x, hidden);
+      for (int64_t i = 0; i < hidden; ++i) x[i] *= model_.config.embedding_scale;
+      x += hidden;
+    }
+    if (segment.ids.empty()) x = std::copy(segment.soft.begin(), segment.soft.end(), x);
+  }
+  return {};
+}
+
+// ple[t][l] = (RMSNorm(Wctx x[t] / sqrt(H))[l] + table[id[t]][l] * sqrt(P)) / sqrt(2), of the layers that will be
+// computed.
+Status Decoder::PerLayerInputs(std::span<const Segment> segments, int64_t tokens, int64_t keep) {
+  const DecoderConfig& config = model_.config;
+  const int64_t hidden = config.hidden;
+  const int64_t row = int64_t{config.layer_count()} * config.ple_width;
+  const int64_t below = int64_t{config.LastOwner()} * config.ple_width;  // slices of the layers that every token passes
+  const int64_t first_kept = tokens - keep;
+
+  linear_.SetInput(x_.data(), tokens, hidden);
+  if (below > 0) linear_.Multiply(model_.ple_context.Rows(0, below), ple_.data(), row);
+  if (keep > 0) {
+    linear_.SetInput(x_.data() + first_kept * hidden, keep, hidden);
+    linear_.Multiply(model_.ple_context.Rows(below, row), ple_.data() + first_kept * row + below, row);
+  }
+
+  // The ids of the batch, the pad id for soft tokens, segment by segment.
+  std::atomic<bool> failed{false};
+  Status status;
+  int64_t begin = 0;
+  for (const Segment& segment : segments) {
+    const int64_t count = CountTokens({&segment, 1}, hidden);
+    context_.pool->ParallelFor(count, [&](int64_t index, int worker) {
+      const int64_t id = segment.ids.empty() ? config.ple_pad_id : segment.ids[static_cast<size_t>(index)];
+      const int64_t t = begin + index;
+      const int64_t layers = t >= first_kept ? config.layer_count() : config.LastOwner();
+      Status row_status = PerLayerInputRow(t, id, layers, worker);
+      if (!row_status && !failed.exchange(true)) status = std::move(row_status);
+    });
+    begin += count;
+  }
+  return status;
+}
+
+Status Decoder::PerLayerInputRow(int64_t row, int64_t id, int64_t layers, int worker) {
+  const DecoderConfig& config = model_.config;
+  const int64_t width = config.ple_width;
+  const int64_t all = config.layer_count() * width;
+  // Quantised rows are read in whole blocks; if the wanted layers do not end on one, the whole row is read.
+  const int64_t count = (layers * width) % 256 == 0 ? layers * width : all;
+  const std::span<std::byte> bytes = {ple_rows_[static_cast<size_t>(worker)].data(),
+                                      static_cast<size_t>(model_.ple_table.row_bytes())};
+  float* table_row = ple_floats_[static_cast<size_t>(worker)].data();
+  TRY(model_.ple_table.ReadRow(id, count, std::sqrt(static_cast<float>(width)), *context_.kernels, bytes, table_row));
+
+  const auto context_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.hidden)));
+  const auto half_scale = static_cast<float>(std::sqrt(0.5));
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    float* slice = ple_.data() + row * all + layer * width;
+    const float* token = table_row + layer * width;
+    for (int64_t i = 0; i < width; ++i) slice[i] *= context_scale;
+    context_.kernels->rms_norm(slice, model_.ple_context_norm.data(), config.norm_epsilon, width, slice);
+    for (int64_t i = 0; i < width; ++i) slice[i] = (slice[i] + token[i]) * half_scale;
+  }
+  return {};
+}
+
+// K = RoPE(RMSNorm(Wk a)), V = RMSNorm(Wv a) per head, into the cache; a is the normed residual stream.
+void Decoder::WriteKv(int layer, const Rows& rows) {
+  const DecoderConfig& config = model_.config;
+  const LayerConfig& shape = config.layers[static_cast<size_t>(layer)];
+  const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
+  const int64_t width = int64_t{shape.kv_heads} * shape.head_dim;
+  const ops::RopeTable& rope = shape.kind == LayerKind::kSliding ? sliding_rope_ : global_rope_;
+  const kernels::Kernels& kernels = *context_.kernels;
+
+  linear_.SetInput(Normed(rows), rows.count, config.hidden);
+  linear_.Multiply(w.k, k_.data());
+  linear_.Multiply(w.v, v_.data());
+  context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
+    float* k = k_.data() + r * width;
+    float* v = v_.data() + r * width;
+    for (int64_t i = 0; i < width; i += shape.head_dim) {
+      kernels.rms_norm(k + i, w.k_norm.data(), config.norm_epsilon, shape.head_dim, k + i);
+      if (config.value_norm) kernels.rms_norm(v + i, nullptr, config.norm_epsilon, shape.head_dim, v + i);
+    }
+    rope.Rotate(rows.first + r, k, shape.kv_heads);
+    cache_.Write(layer, first_position_ + rows.first + r, k, v, kernels);
+  });
+}
+
+// x += RMSNorm(Wo Attention(RoPE(RMSNorm(Wq a)))).
+void Decoder::AttentionBlock(int layer, const Rows& rows) {
+  const DecoderConfig& config = model_.config;
+  const LayerConfig& shape = config.layers[static_cast<size_t>(layer)];
+  const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
+  const int64_t width = int64_t{config.query_heads} * shape.head_dim;
+  const ops::RopeTable& rope = shape.kind == LayerKind::kSliding ? sliding_rope_ : global_rope_;
+
+  linear_.SetInput(Normed(rows), rows.count, config.hidden);
+  linear_.Multiply(w.q, q_.data());
+  context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
+    float* q = q_.data() + r * width;
+    for (int64_t i = 0; i < width; i += shape.head_dim)
+      context_.kernels->rms_norm(q + i, w.q_norm.data(), config.norm_epsilon, shape.head_dim, q + i);
+    rope.Rotate(rows.first + r, q, config.query_heads);
+    if (config.query_scale != 1.0f)
+      for (int64_t i = 0; i < width; ++i) q[i] *= config.query_scale;
+  });
+  const int64_t window = shape.kind == LayerKind::kSliding ? config.window : 0;
+  attention_.Run(cache_.View(layer), window, q_.data(), rows.count, first_position_ + rows.first, mixed_.data());
+  linear_.SetInput(mixed_.data(), rows.count, width);
+  linear_.Multiply(w.o, delta_.data());
+  AddNormedDelta(w.post_attention_norm, rows);
+}
+
+// x += RMSNorm(Wdown (gelu(Wgate m) * (Wup m))), m = RMSNorm(x).
+void Decoder::MlpBlock(int layer, const Rows& rows) {
+  const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
+  const int64_t width = w.gate.rows;
+  Norm(X(rows), w.mlp_norm, rows.count, Normed(rows));
+  linear_.SetInput(Normed(rows), rows.count, model_.config.hidden);
+  linear_.Multiply(w.gate, gate_.data());
+  linear_.Multiply(w.up, up_.data());
+  context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
+    float* gate = gate_.data() + r * width;
+    context_.kernels->gelu_mul(gate, up_.data() + r * width, width, gate);
+  });
+  linear_.SetInput(gate_.data(), rows.count, width);
+  linear_.Multiply(w.down, delta_.data());
+  AddNormedDelta(w.post_mlp_norm, rows);
+}
+
+// x += RMSNorm(Wproj (gelu(Wgate x) * ple)); its input is x itself, not a normed x.
+void Decoder::PleBlock(int layer, const Rows& rows) {
+  const DecoderConfig& config = model_.config;
+  const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
+  const int64_t width = config.ple_width;
+  linear_.SetInput(X(rows), rows.count, config.hidden);
+  linear_.Multiply(w.ple_gate, gate_.data());
+  for (int64_t r = 0; r < rows.count; ++r) {
+    float* gate = gate_.data() + r * width;
+    const float* ple = ple_.data() + ((rows.first + r) * config.layer_count() + layer) * width;
+    context_.kernels->gelu_mul(gate, ple, width, gate);
+  }
+  linear_.SetInput(gate_.data(), rows.count, width);
+  linear_.Multiply(w.ple_projection, delta_.data());
+  AddNormedDelta(w.post_ple_norm, rows);
+}
+
+void Decoder::Logits(int64_t first, int64_t count, float* out) {
+  const DecoderConfig& config = model_.config;
+  CHECK(first >= 0 && first + count <= kept_);
+  linear_.SetInput(hidden_.data() + first * config.hidden, count, config.hidden);
+  linear_.Multiply(model_.head, out);
+  if (config.logit_soft_cap == 0) return;
+  constexpr int64_t kChunk = 4096;
+  const int64_t total = count * config.vocabulary;
+  context_.pool->ParallelFor((total + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
+    const int64_t begin = chunk * kChunk;
+    context_.kernels->soft_cap(out + begin, std::min(kChunk, total - begin), config.logit_soft_cap);
+  });
+}
+
+void Decoder::Norm(const float* x, const Vector& weight, int64_t rows, float* y) {
+  const int64_t hidden = model_.config.hidden;
+  context_.pool->ParallelFor(rows, [&](int64_t r, int) {
+    context_.kernels->rms_norm(x + r * hidden, weight.data(), model_.config.norm_epsilon, hidden, y + r * hidden);
+  });
+}
+
+void Decoder::AddNormedDelta(const Vector& weight, const Rows& rows) {
+  const int64_t hidden = model_.config.hidden;
+  float* x = X(rows);
+  context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
+    float* delta = delta_.data() + r * hidden;
+    context_.kernels->rms_norm(delta, weight.data(), model_.config.norm_epsilon, hidden, delta);
+    for (int64_t i = 0; i < hidden; ++i) x[r * hidden + i] += delta[i];
+  });
+}
+
+Result<std::unique_ptr<Decoder>> Decoder::Create(const Model& model, const ops::Context& context,
+                                                 const DecoderOptions& options) {
+  CHECK(options.context > 0 && options.max_batch > 0);
+  TRY_ASSIGN(KvCache cache, KvCache::Create(model.config, options.kv_type, options.context, options.max_batch));
+  return std::unique_ptr<Decoder>(new Decoder(model, context, options, std::move(cache)));
+}
+
+Decoder::Decoder(const Model& model, const ops::Context& context, const DecoderOptions& options, KvCache cache)
+    : model_(model),
+      context_(context),
+      options_(options),
+      cache_(std::move(cache)),
+      linear_(context, options.max_batch, Widest(model.config).input),
+      attention_(context, model.config.query_heads, options.context) {
+  const DecoderConfig& config = model.config;
+  const Widths widest = Widest(config);
+  const auto rows = static_cast<size_t>(options.max_batch);
+  const auto hidden = static_cast<size_t>(config.hidden);
+  const size_t ple_row = config.layers.size() * static_cast<size_t>(config.ple_width);
+  for (AlignedBuffer<float>* buffer : {&x_, &normed_, &delta_, &hidden_}) buffer->Reserve(rows * hidden);
+  for (AlignedBuffer<float>* buffer : {&q_, &mixed_}) buffer->Reserve(rows * static_cast<size_t>(widest.q));
+  for (AlignedBuffer<float>* buffer : {&k_, &v_}) buffer->Reserve(rows * static_cast<size_t>(widest.kv));
+  gate_.Reserve(rows * static_cast<size_t>(std::max(widest.ff, int64_t{config.ple_width})));
+  up_.Reserve(rows * static_cast<size_t>(widest.ff));
+  sliding_rope_.Reserve(config.sliding_rope, options.max_batch);
+  global_rope_.Reserve(config.global_rope, options.max_batch);
+  if (ple_row == 0) return;
+  ple_.Reserve(rows * ple_row);
+  for (int worker = 0; worker < context.pool->size(); ++worker) {
+    ple_rows_.emplace_back(static_cast<size_t>(model.ple_table.row_bytes()));
+    ple_floats_.emplace_back(ple_row);
+  }
+}
+
+}  // namespace carat::gemma

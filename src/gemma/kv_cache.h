@@ -1,0 +1,70 @@
+// Keys and values of past tokens, of the layers that own some.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "carat/result.h"
+#include "gemma/config.h"
+#include "kernels/kernels.h"
+#include "ops/attention.h"
+
+namespace carat::gemma {
+
+// Anonymous memory that is zero, and resident only where it was touched.
+class LazyMemory {
+ public:
+  LazyMemory() = default;
+  static Result<LazyMemory> Allocate(size_t bytes);  // kDoesNotFit
+  LazyMemory(LazyMemory&& other) noexcept;
+  LazyMemory& operator=(LazyMemory&& other) noexcept;
+  ~LazyMemory();
+  std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Global layers keep every token. Sliding layers keep a ring of the window, one batch, and some slack, so that the rows
+// of a batch can be written before its first token is computed, and so that short rollbacks need no recomputation.
+class KvCache {
+ public:
+  static Result<KvCache> Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch);
+
+  // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim].
+  void Write(int layer, int64_t position, const float* k, const float* v, const kernels::Kernels& kernels);
+  // What `layer` reads, be it an owner or not.
+  ops::KvView View(int layer) const;
+
+  // Tokens so far. Rows are written from length() on; Extend counts them in.
+  int64_t length() const { return length_; }
+  void Extend(int64_t tokens);
+  // Can the tokens from `length` on be dropped, with all that the window needs still in the rings?
+  bool CanTruncate(int64_t length) const;
+  void Truncate(int64_t length);
+
+  int context() const { return context_; }
+  // Bytes of the rows written so far.
+  uint64_t resident_bytes() const;
+  uint64_t allocated_bytes() const;
+
+ private:
+  struct Layer {
+    int64_t capacity = 0;  // rows; 0: this layer owns nothing
+    int64_t row_bytes = 0;
+    bool ring = false;
+    LazyMemory keys, values;
+  };
+
+  const DecoderConfig* config_ = nullptr;
+  kernels::KvType type_ = kernels::KvType::kF32;
+  int context_ = 0;
+  int64_t length_ = 0;
+  int64_t written_ = 0;  // one past the highest position ever written since the rings were last whole
+  std::vector<Layer> layers_;
+};
+
+}  // namespace carat::gemma

@@ -1,0 +1,205 @@
+// Binds the tensors of a checkpoint to the model, checking every shape.
+#include "gemma/load.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <unordered_set>
+
+#include "base/float16.h"
+#include "base/try.h"
+#include "gemma/model.h"
+
+namespace carat::gemma {
+
+namespace {
+
+std::string ShapeText(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+class Binder {
+ public:
+  Binder(const formats::Checkpoint& checkpoint, const Description& description)
+      : checkpoint_(checkpoint), description_(description) {}
+
+  Result<Model> Bind();
+
+ private:
+  Status BindGlobals(Model& model);
+  Status BindLayer(Model& model, int index);
+
+  std::unexpected<Error> FailTensor(std::string_view name, const std::string& what) const {
+    return Fail(ErrorCode::kBadModel, checkpoint_.path().string() + ": tensor '" + std::string(name) + "' " + what);
+  }
+  Result<const formats::Tensor*> Find(const std::string& name, std::span<const int64_t> shape);
+  Result<ops::Matrix> MatrixOf(const std::string& name, int64_t rows, int64_t cols);
+  Result<Vector> VectorOf(const std::string& name, int64_t size);
+  Result<Vector> NormOf(const std::string& name, int64_t size);
+
+  std::string Global(const char* name) const { return description_.names.prefix + name; }
+
+  const formats::Checkpoint& checkpoint_;
+  const Description& description_;
+  uint64_t weight_bytes_ = 0;
+  bool all_floats_ = true;
+};
+
+Result<const formats::Tensor*> Binder::Find(const std::string& name, std::span<const int64_t> shape) {
+  const formats::Tensor* tensor = checkpoint_.Find(name);
+  if (tensor == nullptr) return FailTensor(name, "is missing");
+  if (!std::ranges::equal(tensor->shape, shape))
+    return FailTensor(
+        name, "has the shape " + ShapeText(tensor->shape) + " where the configuration asks for " + ShapeText(shape));
+  return tensor;
+}
+
+Result<ops::Matrix> Binder::MatrixOf(const std::string& name, int64_t rows, int64_t cols) {
+  TRY_ASSIGN(const formats::Tensor* tensor, Find(name, std::array{rows, cols}));
+  if (!quant::IsWeight(tensor->type))
+    return FailTensor(name,
+                      "has the type " + std::string(quant::Info(tensor->type).name) + ", which is no type of weights");
+  const auto row_bytes = quant::RowBytes(tensor->type, static_cast<uint64_t>(cols));
+  if (!row_bytes || *row_bytes * static_cast<uint64_t>(rows) != tensor->data.size())
+    return FailTensor(name, "does not have the size that its shape and type give");
+  weight_bytes_ += tensor->data.size();
+  all_floats_ = all_floats_ && quant::IsFloat(tensor->type);
+  return ops::Matrix{.type = tensor->type,
+                     .rows = rows,
+                     .cols = cols,
+                     .data = tensor->data.data(),
+                     .row_bytes = static_cast<int64_t>(*row_bytes)};
+}
+
+Result<Vector> Binder::VectorOf(const std::string& name, int64_t size) {
+  TRY_ASSIGN(const formats::Tensor* tensor, Find(name, std::array{size}));
+  Vector values(static_cast<size_t>(size));
+  const std::byte* data = tensor->data.data();
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t half = 0;
+    if (tensor->type == quant::Type::kF32) {
+      std::memcpy(&values[i], data + i * 4, 4);
+    } else if (tensor->type == quant::Type::kF16 || tensor->type == quant::Type::kBF16) {
+      std::memcpy(&half, data + i * 2, 2);
+      values[i] = tensor->type == quant::Type::kF16 ? F16ToFloat(half) : Bf16ToFloat(half);
+    } else {
+      return FailTensor(
+          name, "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
+    }
+    if (!std::isfinite(values[i])) return FailTensor(name, "has an element that is not finite");
+  }
+  return values;
+}
+
+Result<Vector> Binder::NormOf(const std::string& name, int64_t size) {
+  TRY_ASSIGN(Vector values, VectorOf(name, size));
+  if (description_.norms_are_offsets)
+    for (float& value : values) value += 1.0f;
+  return values;
+}
+
+Status Binder::BindGlobals(Model& model) {
+  const DecoderConfig& config = description_.config;
+  const TensorNames& names = description_.names;
+  TRY_ASSIGN(model.embedding, MatrixOf(Global(names.embedding), config.vocabulary, config.hidden));
+  TRY_ASSIGN(model.final_norm, NormOf(Global(names.final_norm), config.hidden));
+  model.head = model.embedding;
+  if (!description_.tied_head) {
+    TRY_ASSIGN(model.head, MatrixOf(names.head, config.vocabulary, config.hidden));
+  }
+  if (config.ple_width == 0) return {};
+  const int64_t row = int64_t{config.layer_count()} * config.ple_width;
+  TRY_ASSIGN(model.ple_context, MatrixOf(Global(names.ple_context), row, config.hidden));
+  TRY_ASSIGN(model.ple_context_norm, NormOf(Global(names.ple_context_norm), config.ple_width));
+  const uint64_t resident = weight_bytes_;
+  const std::string table_name = Global(names.ple_table);
+  TRY_ASSIGN(const ops::Matrix table, MatrixOf(table_name, config.vocabulary, row));
+  weight_bytes_ = resident;
+  const formats::Tensor* tensor = checkpoint_.Find(table_name);
+  model.ple_table = PleTable(&checkpoint_.files()[static_cast<size_t>(tensor->file)], tensor->file_offset, table);
+  return {};
+}
+
+Status Binder::BindLayer(Model& model, int index) {
+  const DecoderConfig& config = description_.config;
+  const TensorNames& names = description_.names;
+  const LayerConfig& shape = config.layers[static_cast<size_t>(index)];
+  const std::string prefix = names.layer_prefix + std::to_string(index) + ".";
+  const int64_t hidden = config.hidden;
+  const int64_t q_width = int64_t{config.query_heads} * shape.head_dim;
+  const int64_t kv_width = int64_t{shape.kv_heads} * shape.head_dim;
+  LayerWeights& w = model.layers.emplace_back();
+
+  TRY_ASSIGN(w.attention_norm, NormOf(prefix + names.attention_norm, hidden));
+  TRY_ASSIGN(w.q, MatrixOf(prefix + names.q, q_width, hidden));
+  TRY_ASSIGN(w.q_norm, NormOf(prefix + names.q_norm, shape.head_dim));
+  // Checkpoints may carry K and V tensors of layers that share others'; they are dead weight.
+  if (config.OwnsKv(index)) {
+    TRY_ASSIGN(w.k, MatrixOf(prefix + names.k, kv_width, hidden));
+    TRY_ASSIGN(w.v, MatrixOf(prefix + names.v, kv_width, hidden));
+    TRY_ASSIGN(w.k_norm, NormOf(prefix + names.k_norm, shape.head_dim));
+  }
+  TRY_ASSIGN(w.o, MatrixOf(prefix + names.o, hidden, q_width));
+  TRY_ASSIGN(w.post_attention_norm, NormOf(prefix + names.post_attention_norm, hidden));
+  TRY_ASSIGN(w.mlp_norm, NormOf(prefix + names.mlp_norm, hidden));
+  TRY_ASSIGN(w.gate, MatrixOf(prefix + names.gate, shape.ff_width, hidden));
+  TRY_ASSIGN(w.up, MatrixOf(prefix + names.up, shape.ff_width, hidden));
+  TRY_ASSIGN(w.down, MatrixOf(prefix + names.down, hidden, shape.ff_width));
+  TRY_ASSIGN(w.post_mlp_norm, NormOf(prefix + names.post_mlp_norm, hidden));
+  if (config.ple_width > 0) {
+    TRY_ASSIGN(w.ple_gate, MatrixOf(prefix + names.ple_gate, config.ple_width, hidden));
+    TRY_ASSIGN(w.ple_projection, MatrixOf(prefix + names.ple_projection, hidden, config.ple_width));
+    TRY_ASSIGN(w.post_ple_norm, NormOf(prefix + names.post_ple_norm, hidden));
+  }
+  if (config.architecture == "gemma4") {
+    TRY_ASSIGN(const Vector scale, VectorOf(prefix + names.scale, 1));
+    w.scale = scale[0];
+  }
+  return {};
+}
+
+Result<Model> Binder::Bind() {
+  Model model;
+  model.config = description_.config;
+  TRY(BindGlobals(model));
+  for (int layer = 0; layer < model.config.layer_count(); ++layer) TRY(BindLayer(model, layer));
+  model.weight_bytes = weight_bytes_;
+  model.all_floats = all_floats_;
+  return model;
+}
+
+}  // namespace
+
+Status CheckConfig(const DecoderConfig& config, int shared_layers, const std::string& where) {
+  const auto fail = [&](const std::string& what) { return Fail(ErrorCode::kBadModel, where + ": " + what); };
+  if (shared_layers >= config.layer_count())
+    return fail("all " + std::to_string(config.layer_count()) +
+                " layers share K and V: this is a drafter, not a model that runs alone");
+  bool owned[2] = {false, false};
+  for (int index = 0; index < config.layer_count(); ++index) {
+    const LayerConfig& layer = config.layers[static_cast<size_t>(index)];
+    const auto kind = static_cast<size_t>(layer.kind);
+    const std::string at = "layer " + std::to_string(index) + ": ";
+    if (index < config.layer_count() - shared_layers) owned[kind] = true;
+    if (!owned[kind]) return fail(at + "shares K and V, but no layer of its kind below owns any");
+    if (layer.head_dim % 2 != 0) return fail(at + "a head size of " + std::to_string(layer.head_dim) + " is odd");
+    if (config.query_heads % layer.kv_heads != 0)
+      return fail(at + std::to_string(config.query_heads) + " query heads cannot share " +
+                  std::to_string(layer.kv_heads) + " K/V heads evenly");
+    if (layer.kv_heads != config.layers[static_cast<size_t>(layer.kv_layer)].kv_heads ||
+        layer.head_dim != config.layers[static_cast<size_t>(layer.kv_layer)].head_dim)
+      return fail(at + "does not have the head size of layer " + std::to_string(layer.kv_layer) +
+                  ", whose K and V it reads");
+  }
+  return {};
+}
+
+Result<Model> Model::Load(const formats::Checkpoint& checkpoint) {
+  TRY_ASSIGN(const Description description,
+             checkpoint.gguf() != nullptr ? DescribeGguf(checkpoint) : DescribeHfFolder(checkpoint));
+  return Binder(checkpoint, description).Bind();
+}
+
+}  // namespace carat::gemma

@@ -1,0 +1,83 @@
+// The decoder's weights, bound to the tensors of a checkpoint.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "carat/result.h"
+#include "gemma/config.h"
+#include "kernels/kernels.h"
+#include "ops/linear.h"
+
+namespace carat::formats {
+class Checkpoint;
+}
+
+namespace carat::gemma {
+
+using Vector = std::vector<float>;  // norm weights and the like, widened to float
+
+// Names in a Hugging Face folder on the right; H hidden, d head size, F MLP width, P PLE width.
+struct LayerWeights {
+  Vector attention_norm;       // [H]      input_layernorm
+  ops::Matrix q;               // [nq*d,H] self_attn.q_proj
+  ops::Matrix k, v;            // [nkv*d,H] self_attn.k_proj, v_proj; empty in layers that share K and V
+  Vector q_norm, k_norm;       // [d]      self_attn.q_norm, k_norm
+  ops::Matrix o;               // [H,nq*d] self_attn.o_proj
+  Vector post_attention_norm;  // [H]      post_attention_layernorm
+  Vector mlp_norm;             // [H]      pre_feedforward_layernorm
+  ops::Matrix gate, up;        // [F,H]    mlp.gate_proj, mlp.up_proj
+  ops::Matrix down;            // [H,F]    mlp.down_proj
+  Vector post_mlp_norm;        // [H]      post_feedforward_layernorm
+  ops::Matrix ple_gate;        // [P,H]    per_layer_input_gate
+  ops::Matrix ple_projection;  // [H,P]    per_layer_projection
+  Vector post_ple_norm;        // [H]      post_per_layer_input_norm
+  float scale = 1.0f;          //          layer_scalar
+};
+
+// The table of per-layer embeddings, [V, L*P]: one row is read from the file per token, so that the table, half of the
+// model's bytes, is never resident. Any thread.
+class PleTable {
+ public:
+  PleTable() = default;
+  PleTable(const MappedFile* file, uint64_t offset, const ops::Matrix& matrix)
+      : file_(file), offset_(offset), matrix_(matrix) {}
+
+  // out[0 .. count) = the first `count` elements of row `id`, times `scale`. `buffer`: scratch of row_bytes().
+  Status ReadRow(int64_t id, int64_t count, float scale, const kernels::Kernels& kernels, std::span<std::byte> buffer,
+                 float* out) const;
+
+  int64_t row_bytes() const { return matrix_.row_bytes; }
+  uint64_t size_bytes() const { return static_cast<uint64_t>(matrix_.rows * matrix_.row_bytes); }
+  uint64_t bytes_read() const { return bytes_read_->load(std::memory_order_relaxed); }
+
+ private:
+  const MappedFile* file_ = nullptr;
+  uint64_t offset_ = 0;
+  ops::Matrix matrix_;
+  std::unique_ptr<std::atomic<uint64_t>> bytes_read_ = std::make_unique<std::atomic<uint64_t>>(0);
+};
+
+// Immutable after Load. Views into the checkpoint, which must outlive it.
+struct Model {
+  DecoderConfig config;
+  ops::Matrix embedding;    // [V,H]   embed_tokens
+  ops::Matrix head;         // [V,H]   the embedding, unless the checkpoint has a head of its own
+  PleTable ple_table;       //         embed_tokens_per_layer
+  ops::Matrix ple_context;  // [L*P,H] per_layer_model_projection
+  Vector ple_context_norm;  // [P]     per_layer_projection_norm
+  std::vector<LayerWeights> layers;
+  Vector final_norm;          // [H]     norm
+  uint64_t weight_bytes = 0;  // of all matrices but the PLE table
+  bool all_floats = true;     // no matrix is quantised
+
+  // Errors (kBadModel) name the file, and the key or tensor: architectures that are not run here, missing tensors,
+  // wrong shapes, numbers out of range.
+  static Result<Model> Load(const formats::Checkpoint& checkpoint);
+};
+
+}  // namespace carat::gemma
