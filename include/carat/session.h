@@ -36,8 +36,8 @@ class Session {
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  // Appends tokens and computes them. Error: kDoesNotFit, with the numbers, before anything is computed if they do not fit;
-  // kUsage for ids outside the vocabulary; kInterrupted (the tokens computed so far stay).
+  // Appends tokens and computes them. Error: kDoesNotFit, with the numbers, before anything is computed if they do not
+  // fit; kUsage for ids outside the vocabulary; kInterrupted (the tokens computed so far stay).
   Status Append(std::span<const TokenId> ids);
   // Logits [vocabulary] after the last token, as the model gives them (soft-capped). Valid until the session changes.
   // Error: kUsage if the session is empty.
@@ -53,7 +53,9 @@ class Session {
   std::span<const TokenId> tokens() const;
   int length() const;
   int context() const;
+  const Engine& engine() const;
   const SamplingOptions& sampling() const;
+  uint64_t seed() const;                              // of the random state, also when it was drawn
   void set_sampling(const SamplingOptions& options);  // restarts the random state if the seed differs
   void set_progress(ProgressCallback progress);
   uint64_t kv_bytes() const;  // resident part of the KV cache
