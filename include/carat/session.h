@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,12 +56,14 @@ class Session {
   int context() const;
   const Engine& engine() const;
   const SamplingOptions& sampling() const;
-  uint64_t seed() const;                              // of the random state, also when it was drawn
-  void set_sampling(const SamplingOptions& options);  // restarts the random state if the seed differs
+  // Restarts the random state if the seed differs. Error: kUsage, naming the setting that is out of range.
+  Status set_sampling(const SamplingOptions& options);
+  uint64_t seed() const;  // in use, also when it was drawn
   void set_progress(ProgressCallback progress);
   uint64_t kv_bytes() const;  // resident part of the KV cache
 
   struct Impl;
+  Impl& impl() const { return *impl_; }
 
  private:
   explicit Session(std::unique_ptr<Impl> impl);
