@@ -9,7 +9,8 @@
 //                (j < 8), j+4 (j < 4), j+2 (j < 2), j+1. ("the 16-lane tree")
 //   int8 dot:    per block of 32, 8 integers: integer j = sum of products 4j .. 4j+3, exact. 8 float lanes;
 //                lane j = fma(float(integer j), w.scale[2*block + j/4] * x.scale[block], lane j). Then the tree from 8.
-//                Where the weights have offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at last.
+//                Where the weights have offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at
+//                last.
 #pragma once
 
 #include <cstddef>
@@ -22,9 +23,11 @@
 namespace carat::kernels {
 
 // Activations rounded to 8 bits in blocks of 32 along the row: x ~ code * scale[block].
-// scale = max|x| / 127 and code = round-half-even(x * (127 / max|x|)), in -127..127; a block of zeros has scale 0 and codes 0;
-// a block with a NaN or infinity has codes 0 and scale NaN, so that the error shows in the result.
-// k is a multiple of 32 (callers pad with zeros).
+// scale = max|x| / 127 and code = round-half-even(x * (127 / max|x|)), in -127..127; a block of zeros has scale 0 and
+// codes 0; a block with a NaN or infinity has codes 0 and scale NaN, so that the error shows in the result. A block
+// whose largest magnitude is below kA8Smallest counts as zeros (127 / max|x| would overflow near the subnormals). k is
+// a multiple of 32 (callers pad with zeros).
+inline constexpr float kA8Smallest = 0x1p-100f;
 struct A8Row {
   int8_t* codes;      // [k], 32-byte aligned
   float* scale;       // [k/32]
@@ -58,8 +61,8 @@ enum class KvType : uint8_t { kF32, kF16 };
 struct Kernels {
   std::string_view name;  // "scalar", "avx2", "avx512", ...
 
-  // dst[0..n) = the row's weights as floats: bits equal to the definition of the type, products evaluated left to right.
-  // n is a multiple of the block. Indexed by quant::Type; null where !IsWeight.
+  // dst[0..n) = the row's weights as floats: bits equal to the definition of the type, products evaluated left to
+  // right. n is a multiple of the block. Indexed by quant::Type; null where !IsWeight.
   void (*decode[quant::kTypeCount])(const std::byte* src, float* dst, int64_t n);
   // The same, to codes and scales. Null for float types.
   void (*unpack[quant::kTypeCount])(const std::byte* src, S8Row dst, int64_t n);
@@ -70,9 +73,11 @@ struct Kernels {
   void (*gemm_f32)(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
                    int64_t k, float* y, int64_t y_stride);
   // The same on codes; int8 dot. k is a multiple of 32.
-  void (*gemm_s8)(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
+  void (*gemm_s8)(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y,
+                  int64_t y_stride);
 
-  // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place allowed.
+  // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place
+  // allowed.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
   // out = gelu_tanh(gate) * up. In place allowed.
   // gelu_tanh(z) = z / (1 + exp(-2u)), u = sqrt(2/pi) * (z + 0.044715 z^3).
@@ -82,8 +87,8 @@ struct Kernels {
   // x = exp(x - max(x)) / sum; the sum is a 16-lane tree over elements j, j+16, ... n >= 1.
   void (*softmax)(float* x, int64_t n);
 
-  // Attention of `heads` query heads (rows of q, q_stride apart, head size d) over `n` keys (rows of `keys`, kv_stride apart):
-  // scores[h * scores_stride + j] = q[h] . k[j], float dot.
+  // Attention of `heads` query heads (rows of q, q_stride apart, head size d) over `n` keys (rows of `keys`, kv_stride
+  // apart): scores[h * scores_stride + j] = q[h] . k[j], float dot.
   void (*attention_scores)(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
                            int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
   // out[h * out_stride + i] = fma(p[h * p_stride + j], v[j][i], out), j = 0 .. n-1 in order, onto what is in `out`.

@@ -1,0 +1,60 @@
+// The tables of kernels and the choice between them.
+#include "kernels/kernels.h"
+#include "kernels/reference/reference.h"
+#include "quant/blocks.h"
+
+namespace carat::kernels {
+namespace {
+
+using quant::Type;
+
+constexpr size_t Index(Type type) { return static_cast<size_t>(type); }
+
+constexpr Kernels ScalarTable() {
+  Kernels table = {};
+  table.name = "scalar";
+  quant::ForEachBlock([&]<typename Block>() {
+    table.decode[Index(Block::kType)] = reference::Decode<Block>;
+    table.unpack[Index(Block::kType)] = reference::Unpack<Block>;
+  });
+  table.decode[Index(Type::kF32)] = reference::DecodeF32;
+  table.decode[Index(Type::kF16)] = reference::DecodeF16;
+  table.decode[Index(Type::kBF16)] = reference::DecodeBf16;
+  table.quantize_a8 = reference::QuantizeA8;
+  table.gemm_f32 = reference::GemmF32;
+  table.gemm_s8 = reference::GemmS8;
+  table.rms_norm = reference::RmsNorm;
+  table.gelu_mul = reference::GeluMul;
+  table.soft_cap = reference::SoftCap;
+  table.softmax = reference::Softmax;
+  table.attention_scores = reference::AttentionScores;
+  table.attention_mix = reference::AttentionMix;
+  table.to_f16 = reference::ToF16;
+  return table;
+}
+
+constexpr Kernels kScalar = ScalarTable();
+constexpr const Kernels* kAll[] = {&kScalar};
+
+}  // namespace
+
+bool HasOffset(Type type) {
+  bool has_offset = false;
+  quant::ForEachBlock([&]<typename Block>() {
+    if (Block::kType == type) has_offset = Block::kHasOffset;
+  });
+  return has_offset;
+}
+
+std::span<const Kernels* const> AllKernels() { return kAll; }
+
+bool Supported(const Kernels& kernels) { return kernels.name == "scalar"; }
+
+const Kernels* SelectKernels(std::string_view name) {
+  const Kernels* chosen = nullptr;
+  for (const Kernels* table : AllKernels())
+    if ((name.empty() || name == table->name) && Supported(*table)) chosen = table;
+  return chosen;
+}
+
+}  // namespace carat::kernels

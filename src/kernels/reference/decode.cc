@@ -1,0 +1,185 @@
+// What the bytes of a block mean: codes, scales and offsets; and, from them, the weights.
+#include "base/float16.h"
+#include "kernels/reference/reference.h"
+#include "quant/blocks.h"
+
+namespace carat::kernels::reference {
+namespace {
+
+using namespace carat::quant;
+
+float F16(const uint8_t bytes[2]) { return F16ToFloat(Load16(bytes)); }
+
+// Low or high half of each of 16 bytes: element e of 32.
+int Nibble(const uint8_t qs[16], int e) { return e < 16 ? qs[e] & 15 : qs[e - 16] >> 4; }
+
+int Bit(const uint8_t* bits, int e) { return (bits[e / 8] >> (e % 8)) & 1; }
+
+// One block: codes, and a scale (and offset) for every 16 codes.
+
+void UnpackBlock(const BlockQ4_0& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e) - 8);
+  dst.scale[0] = dst.scale[1] = F16(block.d);
+}
+
+void UnpackBlock(const BlockQ4_1& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e));
+  dst.scale[0] = dst.scale[1] = F16(block.d);
+  dst.offset[0] = dst.offset[1] = F16(block.m);
+}
+
+void UnpackBlock(const BlockQ5_0& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>((Nibble(block.qs, e) | Bit(block.qh, e) << 4) - 16);
+  dst.scale[0] = dst.scale[1] = F16(block.d);
+}
+
+void UnpackBlock(const BlockQ5_1& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e) | Bit(block.qh, e) << 4);
+  dst.scale[0] = dst.scale[1] = F16(block.d);
+  dst.offset[0] = dst.offset[1] = F16(block.m);
+}
+
+void UnpackBlock(const BlockQ8_0& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = block.qs[e];
+  dst.scale[0] = dst.scale[1] = F16(block.d);
+}
+
+void UnpackBlock(const BlockIQ4_NL& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = kIq4Values[Nibble(block.qs, e)];
+  dst.scale[0] = dst.scale[1] = F16(block.d);
+}
+
+void UnpackBlock(const BlockQ2_K& block, S8Row dst) {
+  const float d = F16(block.d), dmin = F16(block.dmin);
+  for (int e = 0; e < 256; ++e) {
+    const int h = e / 128, g = (e % 128) / 32, l = e % 32;
+    dst.codes[e] = static_cast<int8_t>((block.qs[32 * h + l] >> (2 * g)) & 3);
+  }
+  for (int j = 0; j < 16; ++j) {
+    dst.scale[j] = d * static_cast<float>(block.scales[j] & 15);
+    dst.offset[j] = -(dmin * static_cast<float>(block.scales[j] >> 4));
+  }
+}
+
+void UnpackBlock(const BlockQ3_K& block, S8Row dst) {
+  const float d = F16(block.d);
+  for (int e = 0; e < 256; ++e) {
+    const int h = e / 128, g = (e % 128) / 32, l = e % 32;
+    const int low = (block.qs[32 * h + l] >> (2 * g)) & 3;
+    const bool high = (block.hmask[l] >> (4 * h + g)) & 1;
+    dst.codes[e] = static_cast<int8_t>(high ? low : low - 4);
+  }
+  for (int j = 0; j < 16; ++j) dst.scale[j] = d * static_cast<float>(Q3Scale(block.scales, j));
+}
+
+// Scales and offsets of Q4_K and Q5_K: eight sub-blocks of 32, each written twice.
+template <typename Block>
+void UnpackK4Scales(const Block& block, S8Row dst) {
+  const float d = F16(block.d), dmin = F16(block.dmin);
+  for (int k = 0; k < 8; ++k) {
+    const ScaleMin sub = K4Scale(block.scales, k);
+    dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(sub.scale);
+    dst.offset[2 * k] = dst.offset[2 * k + 1] = -(dmin * static_cast<float>(sub.min));
+  }
+}
+
+void UnpackBlock(const BlockQ4_K& block, S8Row dst) {
+  for (int e = 0; e < 256; ++e) {
+    const int k = e / 32, l = e % 32;
+    dst.codes[e] = static_cast<int8_t>((block.qs[32 * (k / 2) + l] >> (4 * (k % 2))) & 15);
+  }
+  UnpackK4Scales(block, dst);
+}
+
+void UnpackBlock(const BlockQ5_K& block, S8Row dst) {
+  for (int e = 0; e < 256; ++e) {
+    const int k = e / 32, l = e % 32;
+    const int low = (block.qs[32 * (k / 2) + l] >> (4 * (k % 2))) & 15;
+    const int high = (block.qh[l] >> k) & 1;
+    dst.codes[e] = static_cast<int8_t>(low | high << 4);
+  }
+  UnpackK4Scales(block, dst);
+}
+
+void UnpackBlock(const BlockQ6_K& block, S8Row dst) {
+  const float d = F16(block.d);
+  for (int e = 0; e < 256; ++e) {
+    const int h = e / 128, g = (e % 128) / 32, l = e % 32;
+    const int low = (block.ql[64 * h + 32 * (g & 1) + l] >> (4 * (g / 2))) & 15;
+    const int high = (block.qh[32 * h + l] >> (2 * g)) & 3;
+    dst.codes[e] = static_cast<int8_t>((low | high << 4) - 32);
+  }
+  for (int j = 0; j < 16; ++j) dst.scale[j] = d * static_cast<float>(block.scales[j]);
+}
+
+void UnpackBlock(const BlockIQ4_XS& block, S8Row dst) {
+  const float d = F16(block.d);
+  for (int k = 0; k < 8; ++k) {
+    for (int l = 0; l < 32; ++l) dst.codes[32 * k + l] = kIq4Values[Nibble(block.qs + 16 * k, l)];
+    dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(Iq4Scale(block, k));
+  }
+}
+
+}  // namespace
+
+template <typename Block>
+void Unpack(const std::byte* src, S8Row dst, int64_t n) {
+  for (; n > 0; n -= Block::kElements, src += sizeof(Block)) {
+    UnpackBlock(*reinterpret_cast<const Block*>(src), dst);
+    dst.codes += Block::kElements;
+    dst.scale += Block::kElements / 16;
+    if constexpr (Block::kHasOffset) dst.offset += Block::kElements / 16;
+  }
+}
+
+template <typename Block>
+void Decode(const std::byte* src, float* dst, int64_t n) {
+  int8_t codes[Block::kElements];
+  float scale[Block::kElements / 16], offset[Block::kElements / 16];
+  for (; n > 0; n -= Block::kElements, src += sizeof(Block), dst += Block::kElements) {
+    UnpackBlock(*reinterpret_cast<const Block*>(src), {codes, scale, offset});
+    for (int e = 0; e < Block::kElements; ++e) {
+      dst[e] = scale[e / 16] * static_cast<float>(codes[e]);
+      if constexpr (Block::kHasOffset) dst[e] += offset[e / 16];
+    }
+  }
+}
+
+#define CARAT_INSTANTIATE(Block)                                 \
+  template void Unpack<Block>(const std::byte*, S8Row, int64_t); \
+  template void Decode<Block>(const std::byte*, float*, int64_t);
+CARAT_INSTANTIATE(BlockQ4_0)
+CARAT_INSTANTIATE(BlockQ4_1)
+CARAT_INSTANTIATE(BlockQ5_0)
+CARAT_INSTANTIATE(BlockQ5_1)
+CARAT_INSTANTIATE(BlockQ8_0)
+CARAT_INSTANTIATE(BlockIQ4_NL)
+CARAT_INSTANTIATE(BlockQ2_K)
+CARAT_INSTANTIATE(BlockQ3_K)
+CARAT_INSTANTIATE(BlockQ4_K)
+CARAT_INSTANTIATE(BlockQ5_K)
+CARAT_INSTANTIATE(BlockQ6_K)
+CARAT_INSTANTIATE(BlockIQ4_XS)
+#undef CARAT_INSTANTIATE
+
+void DecodeF32(const std::byte* src, float* dst, int64_t n) {
+  std::memcpy(dst, src, static_cast<size_t>(n) * sizeof(float));
+}
+
+void DecodeF16(const std::byte* src, float* dst, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, src + 2 * i, sizeof(bits));
+    dst[i] = F16ToFloat(bits);
+  }
+}
+
+void DecodeBf16(const std::byte* src, float* dst, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, src + 2 * i, sizeof(bits));
+    dst[i] = Bf16ToFloat(bits);
+  }
+}
+
+}  // namespace carat::kernels::reference
