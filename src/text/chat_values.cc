@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <tuple>
 #include <utility>
 
 #include "text/chat_json.h"
@@ -269,13 +270,17 @@ Result<Elements> Elements::Of(Value value, std::string_view what) {
 std::vector<NamedValue> SortedMembers(const Json& object) {
   struct Keyed {
     std::string lower;
+    size_t index;  // keeps equals in their order
     NamedValue member;
   };
   std::vector<Keyed> keyed;
   keyed.reserve(object.size());
-  for (const auto& [key, value] : object.get_ref<const Json::object_t&>()) keyed.push_back({Lower(key), {key, &value}});
+  for (const auto& [key, value] : object.get_ref<const Json::object_t&>()) {
+    keyed.push_back({Lower(key), keyed.size(), {key, &value}});
+  }
   // UTF-8 sorts as its code points do.
-  std::stable_sort(keyed.begin(), keyed.end(), [](const Keyed& a, const Keyed& b) { return a.lower < b.lower; });
+  std::sort(keyed.begin(), keyed.end(),
+            [](const Keyed& a, const Keyed& b) { return std::tie(a.lower, a.index) < std::tie(b.lower, b.index); });
   std::vector<NamedValue> sorted;
   sorted.reserve(keyed.size());
   for (const Keyed& entry : keyed) sorted.push_back(entry.member);
