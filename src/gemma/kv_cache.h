@@ -32,6 +32,7 @@ class LazyMemory {
 // of a batch can be written before its first token is computed, and so that short rollbacks need no recomputation.
 class KvCache {
  public:
+  // `config` must outlive the cache. Error: kDoesNotFit.
   static Result<KvCache> Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch);
 
   // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim].

@@ -1,0 +1,98 @@
+#include "gemma/kv_cache.h"
+
+#include <gtest/gtest.h>
+
+namespace carat::gemma {
+namespace {
+
+// One sliding owner, one global owner, and a layer of each kind that shares.
+DecoderConfig TwoOwners() {
+  DecoderConfig config;
+  config.window = 8;
+  for (const LayerKind kind : {LayerKind::kSliding, LayerKind::kGlobal, LayerKind::kSliding, LayerKind::kGlobal})
+    config.layers.push_back(
+        {.kind = kind, .head_dim = kind == LayerKind::kGlobal ? 4 : 2, .kv_heads = 1, .ff_width = 1});
+  AssignKvLayers(config, 2);
+  return config;
+}
+
+const kernels::Kernels& Scalar() { return *kernels::SelectKernels("scalar"); }
+
+void WriteTokens(KvCache& cache, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t position = cache.length() + i;
+    const std::vector<float> k(4, static_cast<float>(position)), v(4, -static_cast<float>(position));
+    cache.Write(0, position, k.data(), v.data(), Scalar());
+    cache.Write(1, position, k.data(), v.data(), Scalar());
+  }
+  cache.Extend(count);
+}
+
+float KeyAt(const KvCache& cache, int layer, int64_t position) {
+  const ops::KvView view = cache.View(layer);
+  return reinterpret_cast<const float*>(view.keys)[position % view.capacity * view.head_dim * view.kv_heads];
+}
+
+TEST(KvCache, SharedLayersReadTheLastOwnerOfTheirKind) {
+  const DecoderConfig config = TwoOwners();
+  EXPECT_EQ(config.layers[2].kv_layer, 0);
+  EXPECT_EQ(config.layers[3].kv_layer, 1);
+  EXPECT_EQ(config.LastOwner(), 1);
+  auto cache = KvCache::Create(config, kernels::KvType::kF32, 4096, 16);
+  ASSERT_TRUE(cache);
+  WriteTokens(*cache, 3);
+  EXPECT_EQ(KeyAt(*cache, 2, 2), 2.0f);
+  EXPECT_EQ(cache->View(2).keys, cache->View(0).keys);
+  EXPECT_EQ(cache->View(3).keys, cache->View(1).keys);
+}
+
+TEST(KvCache, TheRingKeepsTheWindowWhileABatchIsWritten) {
+  const DecoderConfig config = TwoOwners();
+  auto cache = KvCache::Create(config, kernels::KvType::kF32, 4096, 16);
+  ASSERT_TRUE(cache);
+  for (int batch = 0; batch < 40; ++batch) {
+    WriteTokens(*cache, 16);
+    // The first token of the batch sees the 7 before it.
+    const int64_t first = cache->length() - 16;
+    for (int64_t position = std::max<int64_t>(0, first - 7); position < cache->length(); ++position)
+      ASSERT_EQ(KeyAt(*cache, 0, position), static_cast<float>(position));
+    ASSERT_EQ(KeyAt(*cache, 1, 0), 0.0f);  // the global layer forgets nothing
+    ASSERT_EQ(KeyAt(*cache, 1, first), static_cast<float>(first));
+  }
+  EXPECT_LT(cache->View(0).capacity, 100);
+}
+
+TEST(KvCache, ShortRollbacksAreFreeAndLongOnesAreRefused) {
+  const DecoderConfig config = TwoOwners();
+  auto cache = KvCache::Create(config, kernels::KvType::kF32, 4096, 16);
+  ASSERT_TRUE(cache);
+  for (int batch = 0; batch < 20; ++batch) WriteTokens(*cache, 16);
+  const int64_t capacity = cache->View(0).capacity;
+  EXPECT_TRUE(cache->CanTruncate(320 - 64));
+  // The next token, at n, needs n-7 and later; the ring holds the last `capacity` of 320.
+  const int64_t oldest = 320 - capacity + 7;
+  EXPECT_TRUE(cache->CanTruncate(oldest));
+  EXPECT_FALSE(cache->CanTruncate(oldest - 1));
+  EXPECT_TRUE(cache->CanTruncate(0));
+  cache->Truncate(300);
+  EXPECT_EQ(cache->length(), 300);
+  EXPECT_FALSE(cache->CanTruncate(oldest - 1)) << "what was overwritten stays lost after a rollback";
+  WriteTokens(*cache, 16);
+  EXPECT_EQ(KeyAt(*cache, 0, 300), 300.0f);
+  EXPECT_EQ(KeyAt(*cache, 0, 299), 299.0f);
+}
+
+TEST(KvCache, HalfPrecisionHalvesTheBytes) {
+  const DecoderConfig config = TwoOwners();
+  auto full = KvCache::Create(config, kernels::KvType::kF32, 128, 16);
+  auto half = KvCache::Create(config, kernels::KvType::kF16, 128, 16);
+  ASSERT_TRUE(full);
+  ASSERT_TRUE(half);
+  EXPECT_EQ(full->allocated_bytes(), 2 * half->allocated_bytes());
+  EXPECT_EQ(full->resident_bytes(), 0u);
+  WriteTokens(*half, 2);
+  EXPECT_EQ(half->resident_bytes(), 2u * 2 * (2 + 4) * 2);
+}
+
+}  // namespace
+}  // namespace carat::gemma
