@@ -2,6 +2,9 @@
 #include "kernels/kernels.h"
 #include "kernels/reference/reference.h"
 #include "quant/blocks.h"
+#ifdef __x86_64__
+#include "kernels/x86/avx2.h"
+#endif
 
 namespace carat::kernels {
 namespace {
@@ -34,7 +37,48 @@ constexpr Kernels ScalarTable() {
 }
 
 constexpr Kernels kScalar = ScalarTable();
+
+#ifdef __x86_64__
+
+constexpr Kernels Avx2Table() {
+  Kernels table = kScalar;
+  table.name = "avx2";
+  quant::ForEachBlock([&]<typename Block>() {
+    table.decode[Index(Block::kType)] = avx2::Decode<Block>;
+    table.unpack[Index(Block::kType)] = avx2::Unpack<Block>;
+  });
+  table.decode[Index(Type::kF16)] = avx2::DecodeF16;
+  table.decode[Index(Type::kBF16)] = avx2::DecodeBf16;
+  table.quantize_a8 = avx2::QuantizeA8;
+  table.gemm_f32 = avx2::GemmF32;
+  table.gemm_s8 = avx2::GemmS8;
+  table.rms_norm = avx2::RmsNorm;
+  table.gelu_mul = avx2::GeluMul;
+  table.soft_cap = avx2::SoftCap;
+  table.softmax = avx2::Softmax;
+  table.attention_scores = avx2::AttentionScores;
+  table.attention_mix = avx2::AttentionMix;
+  table.to_f16 = avx2::ToF16;
+  return table;
+}
+
+constexpr Kernels kAvx2 = Avx2Table();
+constexpr const Kernels* kAll[] = {&kScalar, &kAvx2};
+
+// These ask the operating system too, whether it saves the registers.
+bool CpuHas(std::string_view name) {
+  if (name == "avx2")
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  return name == "scalar";
+}
+
+#else
+
 constexpr const Kernels* kAll[] = {&kScalar};
+
+bool CpuHas(std::string_view name) { return name == "scalar"; }
+
+#endif
 
 }  // namespace
 
@@ -48,7 +92,7 @@ bool HasOffset(Type type) {
 
 std::span<const Kernels* const> AllKernels() { return kAll; }
 
-bool Supported(const Kernels& kernels) { return kernels.name == "scalar"; }
+bool Supported(const Kernels& kernels) { return CpuHas(kernels.name); }
 
 const Kernels* SelectKernels(std::string_view name) {
   const Kernels* chosen = nullptr;

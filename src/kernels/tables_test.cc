@@ -1,0 +1,242 @@
+// Every table against the scalar one, bit for bit: all types, odd sizes, all tile shapes, hostile numbers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "kernels/expect.h"
+#include "kernels/kernels.h"
+#include "kernels/testing.h"
+#include "quant/type.h"
+
+namespace carat::kernels {
+namespace {
+
+using quant::Type;
+
+const Kernels& Scalar() { return *AllKernels()[0]; }
+
+class TablesTest : public ::testing::TestWithParam<const Kernels*> {
+ protected:
+  const Kernels& table() const { return *GetParam(); }
+
+  std::vector<float> Normal(int64_t n, float spread = 1.0f) {
+    std::normal_distribution<float> normal(0.0f, spread);
+    std::vector<float> values(static_cast<size_t>(n));
+    for (float& value : values) value = normal(random_);
+    return values;
+  }
+  // Any bit pattern: subnormals, infinities, NaNs.
+  std::vector<float> AnyBits(int64_t n) {
+    std::vector<float> values(static_cast<size_t>(n));
+    for (float& value : values) value = std::bit_cast<float>(static_cast<uint32_t>(random_()));
+    return values;
+  }
+  std::vector<std::byte> RandomBytes(size_t n) {
+    std::vector<std::byte> bytes(n);
+    for (std::byte& byte : bytes) byte = static_cast<std::byte>(random_());
+    return bytes;
+  }
+
+  std::mt19937 random_{7};
+};
+
+TEST_P(TablesTest, IsComplete) {
+  for (int i = 0; i < quant::kTypeCount; ++i) {
+    const auto type = static_cast<Type>(i);
+    EXPECT_EQ(table().decode[i] != nullptr, quant::IsWeight(type)) << quant::Info(type).name;
+    EXPECT_EQ(table().unpack[i] != nullptr, quant::IsBlock(type)) << quant::Info(type).name;
+  }
+}
+
+// Random bytes make scales of every kind, NaN and infinity among them.
+TEST_P(TablesTest, DecodeAndUnpack) {
+  for (int i = 0; i < quant::kTypeCount; ++i) {
+    const auto type = static_cast<Type>(i);
+    if (!quant::IsWeight(type)) continue;
+    SCOPED_TRACE(quant::Info(type).name);
+    for (const int blocks : {1, 2, 3, 7, 30}) {
+      const int64_t n = int64_t{blocks} * quant::Info(type).block_elements;
+      const std::vector<std::byte> bytes = RandomBytes(*quant::RowBytes(type, static_cast<uint64_t>(n)));
+      std::vector<float> actual(static_cast<size_t>(n)), expected(actual.size());
+      table().decode[i](bytes.data(), actual.data(), n);
+      Scalar().decode[i](bytes.data(), expected.data(), n);
+      testing::ExpectSameBits(actual, expected);
+      if (!quant::IsBlock(type)) continue;
+      testing::UnpackedRows a(1, n, HasOffset(type)), b(1, n, HasOffset(type));
+      table().unpack[i](bytes.data(), a.Row(0), n);
+      Scalar().unpack[i](bytes.data(), b.Row(0), n);
+      testing::ExpectSameBits(a.codes, b.codes);
+      testing::ExpectSameBits(a.scale, b.scale);
+      testing::ExpectSameBits(a.offset, b.offset);
+    }
+  }
+}
+
+TEST_P(TablesTest, QuantizeA8) {
+  for (const float spread : {1.0f, 1e-30f, 1e-38f, 1e38f, 0.0f}) {
+    std::vector<float> x = Normal(64 * 32, spread);
+    for (size_t block = 0; block < 8; ++block) {  // exact ties: the largest is 127, the others end in .5
+      for (size_t i = 0; i < 32; ++i) x[32 * block + i] = static_cast<float>(random_() % 253) - 126.5f;
+      x[32 * block + random_() % 32] = -127.0f;
+    }
+    x[32 * 9] = std::numeric_limits<float>::quiet_NaN();
+    x[32 * 10 + 31] = -std::numeric_limits<float>::infinity();
+    testing::ActivationRows a(1, 64 * 32), b(1, 64 * 32);
+    table().quantize_a8(x.data(), 64 * 32, a.Row(0));
+    Scalar().quantize_a8(x.data(), 64 * 32, b.Row(0));
+    testing::ExpectSameBits(a.codes, b.codes);
+    testing::ExpectSameBits(a.scale, b.scale);
+    testing::ExpectSameBits(a.scaled_sum, b.scaled_sum);
+  }
+}
+
+// The smallest number of rows or tokens that a tile of any table treats apart is below these.
+constexpr int64_t kManyRows = 19, kManyTokens = 18;
+
+TEST_P(TablesTest, GemmF32) {
+  for (const int64_t k : {1, 7, 8, 15, 16, 17, 31, 33, 64, 100}) {
+    const int64_t w_stride = k + 3, x_stride = k + 1, y_stride = kManyRows + 2;
+    const std::vector<float> w = Normal(kManyRows * w_stride), x = Normal(kManyTokens * x_stride);
+    for (const int64_t rows : {1, 2, 3, 4, 5, 8, 19})
+      for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 18}) {
+        std::vector<float> a(static_cast<size_t>(kManyTokens * y_stride), 5.0f), b = a;
+        table().gemm_f32(w.data(), w_stride, rows, x.data(), x_stride, tokens, k, a.data(), y_stride);
+        Scalar().gemm_f32(w.data(), w_stride, rows, x.data(), x_stride, tokens, k, b.data(), y_stride);
+        testing::ExpectSameBits(a, b);
+      }
+  }
+}
+
+// A sum of nothing but rounded-away negative products is -0 without padding and +0 with it.
+TEST_P(TablesTest, PaddingIsAdded) {
+  const std::vector<float> w(20, 1e-30f), x(20, -1e-30f);
+  for (int64_t k = 1; k <= 20; ++k) {
+    float a = 5, b = 5;
+    table().gemm_f32(w.data(), 20, 1, x.data(), 20, 1, k, &a, 1);
+    Scalar().gemm_f32(w.data(), 20, 1, x.data(), 20, 1, k, &b, 1);
+    EXPECT_TRUE(testing::SameBits(a, b)) << k;
+  }
+}
+
+TEST_P(TablesTest, GemmS8) {
+  for (const int64_t k : {32, 64, 96, 256, 544}) {
+    testing::UnpackedRows w(kManyRows, k, true);
+    testing::ActivationRows x(kManyTokens, k);
+    for (int8_t& code : w.codes) code = static_cast<int8_t>(random_());
+    std::fill(w.codes.begin(), w.codes.begin() + k, int8_t{-128});  // the extreme sums
+    w.scale = Normal(kManyRows * k / 16);
+    w.offset = Normal(kManyRows * k / 16);
+    for (int64_t t = 0; t < kManyTokens; ++t) {
+      std::vector<float> values = Normal(k);
+      if (t == 0) std::fill(values.begin(), values.end(), -1.0f);  // codes -127
+      if (t == 1) std::fill(values.begin(), values.end(), 1.0f);
+      if (t == 2) values[0] = std::numeric_limits<float>::infinity();
+      Scalar().quantize_a8(values.data(), k, x.Row(t));
+    }
+    for (const bool with_offset : {false, true})
+      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 19})
+        for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 8, 9, 18}) {
+          S8Rows w_rows = w.Rows();
+          if (!with_offset) w_rows.offset = nullptr;
+          const int64_t y_stride = kManyRows + 1;
+          std::vector<float> a(static_cast<size_t>(kManyTokens * y_stride), 5.0f), b = a;
+          table().gemm_s8(w_rows, rows, x.Rows(), tokens, k, a.data(), y_stride);
+          Scalar().gemm_s8(w_rows, rows, x.Rows(), tokens, k, b.data(), y_stride);
+          testing::ExpectSameBits(a, b);
+        }
+  }
+}
+
+TEST_P(TablesTest, ElementWise) {
+  for (int64_t n = 1; n <= 70; ++n) {
+    for (const std::vector<float>& x : {Normal(n, 3.0f), Normal(n, 100.0f), AnyBits(n)}) {
+      SCOPED_TRACE(n);
+      const std::vector<float> other = Normal(n);
+      std::vector<float> a(x.size() + 1, 5.0f), b = a;
+      table().gelu_mul(x.data(), other.data(), n, a.data());
+      Scalar().gelu_mul(x.data(), other.data(), n, b.data());
+      testing::ExpectSameBits(a, b);
+
+      table().rms_norm(x.data(), other.data(), 1e-6f, n, a.data());
+      Scalar().rms_norm(x.data(), other.data(), 1e-6f, n, b.data());
+      testing::ExpectSameBits(a, b);
+      table().rms_norm(x.data(), nullptr, 1e-6f, n, a.data());
+      Scalar().rms_norm(x.data(), nullptr, 1e-6f, n, b.data());
+      testing::ExpectSameBits(a, b);
+
+      std::copy(x.begin(), x.end(), a.begin());
+      std::copy(x.begin(), x.end(), b.begin());
+      table().soft_cap(a.data(), n, 30.0f);
+      Scalar().soft_cap(b.data(), n, 30.0f);
+      testing::ExpectSameBits(a, b);
+
+      std::copy(x.begin(), x.end(), a.begin());
+      std::copy(x.begin(), x.end(), b.begin());
+      table().softmax(a.data(), n);
+      Scalar().softmax(b.data(), n);
+      testing::ExpectSameBits(a, b);
+
+      std::vector<uint16_t> a16(x.size() + 1, uint16_t{5}), b16 = a16;
+      table().to_f16(x.data(), n, a16.data());
+      Scalar().to_f16(x.data(), n, b16.data());
+      testing::ExpectSameBits(a16, b16);
+    }
+  }
+}
+
+TEST_P(TablesTest, ExpEverywhere) {
+  // Softmax of (0, x) walks exp over the whole negative range; gelu the other one.
+  for (float x = -120.0f; x < 100.0f; x += 0.0137f) {
+    std::vector<float> a = {0.0f, x, x}, b = a;
+    table().softmax(a.data(), 3);
+    Scalar().softmax(b.data(), 3);
+    testing::ExpectSameBits(a, b);
+    const std::vector<float> z = {x / 5.0f}, one = {1.0f};
+    table().gelu_mul(z.data(), one.data(), 1, a.data());
+    Scalar().gelu_mul(z.data(), one.data(), 1, b.data());
+    testing::ExpectSameBits(a, b);
+  }
+}
+
+TEST_P(TablesTest, Attention) {
+  for (const KvType type : {KvType::kF32, KvType::kF16})
+    for (const int64_t d : {1, 8, 20, 64, 256})
+      for (const int64_t n : {1, 3, 65, 130})
+        for (const int64_t heads : {1, 2, 3, 4, 8, 9}) {
+          SCOPED_TRACE(::testing::Message() << "d " << d << " n " << n << " heads " << heads);
+          const int64_t kv_stride = d + 5, q_stride = d + 2, scores_stride = n + 1;
+          const std::vector<float> q = Normal(heads * q_stride), kv = Normal(n * kv_stride);
+          std::vector<uint16_t> kv16(kv.size());
+          Scalar().to_f16(kv.data(), static_cast<int64_t>(kv.size()), kv16.data());
+          const void* data = type == KvType::kF32 ? static_cast<const void*>(kv.data()) : kv16.data();
+
+          std::vector<float> a(static_cast<size_t>(heads * scores_stride), 0.25f), b = a;
+          table().attention_scores(q.data(), q_stride, heads, d, data, type, kv_stride, n, a.data(), scores_stride);
+          Scalar().attention_scores(q.data(), q_stride, heads, d, data, type, kv_stride, n, b.data(), scores_stride);
+          testing::ExpectSameBits(a, b);
+
+          std::vector<float> out_a = Normal(heads * q_stride), out_b = out_a;
+          table().attention_mix(b.data(), scores_stride, heads, d, data, type, kv_stride, n, out_a.data(), q_stride);
+          Scalar().attention_mix(b.data(), scores_stride, heads, d, data, type, kv_stride, n, out_b.data(), q_stride);
+          testing::ExpectSameBits(out_a, out_b);
+        }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, TablesTest, ::testing::ValuesIn(testing::TablesToTest()), testing::TableName);
+
+TEST(DispatchTest, SelectsByNameAndBestByDefault) {
+  EXPECT_EQ(SelectKernels("scalar"), &Scalar());
+  EXPECT_EQ(SelectKernels("sse9"), nullptr);
+  const Kernels* best = SelectKernels();
+  ASSERT_NE(best, nullptr);
+  EXPECT_TRUE(Supported(*best));
+  EXPECT_EQ(SelectKernels(best->name), best);
+  for (const Kernels* table : AllKernels()) EXPECT_EQ(SelectKernels(table->name), Supported(*table) ? table : nullptr);
+}
+
+}  // namespace
+}  // namespace carat::kernels

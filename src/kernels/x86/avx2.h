@@ -1,0 +1,38 @@
+// The kernels for CPUs with AVX2, FMA and F16C. Contracts: kernels.h.
+//
+// The sources of this level are compiled for those CPUs, so they use no inline function of a shared header that is not
+// forced inline: the linker might keep the copy made here for callers on older CPUs. Everything in them has internal
+// linkage or stands in this namespace.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+namespace carat::kernels::avx2 {
+
+// `Block`: the formats of quant/blocks.h.
+template <typename Block>
+void Unpack(const std::byte* src, S8Row dst, int64_t n);
+template <typename Block>
+void Decode(const std::byte* src, float* dst, int64_t n);
+void DecodeF16(const std::byte* src, float* dst, int64_t n);
+void DecodeBf16(const std::byte* src, float* dst, int64_t n);
+
+void QuantizeA8(const float* x, int64_t k, A8Row dst);
+void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
+             int64_t k, float* y, int64_t y_stride);
+void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
+
+void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);
+void GeluMul(const float* gate, const float* up, int64_t n, float* out);
+void SoftCap(float* x, int64_t n, float cap);
+void Softmax(float* x, int64_t n);
+void ToF16(const float* x, int64_t n, uint16_t* y);
+
+void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
+                     int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
+void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
+                  int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
+
+}  // namespace carat::kernels::avx2

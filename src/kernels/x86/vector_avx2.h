@@ -1,0 +1,50 @@
+// Small pieces of the AVX2 kernels: sums in the fixed order, tails, loads. All forced inline (see avx2.h).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define CARAT_INLINE [[gnu::always_inline]] inline
+
+namespace carat::kernels::avx2 {
+
+// The tree of kernels.h from 8 lanes on.
+CARAT_INLINE float TreeSum(__m256 lanes) {
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
+
+// The tree from 16 lanes on.
+CARAT_INLINE float TreeSum(__m256 low, __m256 high) { return TreeSum(_mm256_add_ps(low, high)); }
+
+// All ones in the first `count` lanes; count <= 0: in none, count >= 8: in all.
+CARAT_INLINE __m256i FirstLanes(int64_t count) {
+  const int lanes = count < 0 ? 0 : count > 8 ? 8 : static_cast<int>(count);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+// Eight numbers of a row as floats. LoadFirst: zeros beyond the first `count`, and nothing beyond them is read.
+struct LoadF32 {
+  using Element = float;
+  CARAT_INLINE static __m256 Load(const float* p) { return _mm256_loadu_ps(p); }
+  CARAT_INLINE static __m256 LoadFirst(const float* p, int64_t count) {
+    return _mm256_maskload_ps(p, FirstLanes(count));
+  }
+};
+struct LoadF16 {
+  using Element = uint16_t;
+  CARAT_INLINE static __m256 Load(const uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  CARAT_INLINE static __m256 LoadFirst(const uint16_t* p, int64_t count) {
+    alignas(16) uint16_t halves[8] = {};
+    for (int64_t i = 0; i < count && i < 8; ++i) halves[i] = p[i];
+    return Load(halves);
+  }
+};
+
+CARAT_INLINE float HalfToFloat(uint16_t half) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half))); }
+
+}  // namespace carat::kernels::avx2
