@@ -26,13 +26,15 @@ Status WriteContent(Value content, size_t index, SegmentWriter& out) {
     out.Text(Strip(content->get_ref<const std::string&>()));
     return {};
   }
-  if (content == nullptr || !content->is_array()) return Refuse(index, "content must be text or a list of parts");
-  for (const Json& part : *content) {
-    const Value type = Member(&part, "type");
+  const auto parts = Elements::Of(content, "content");
+  if (!parts) return Refuse(index, "content must be text or a list of parts");
+  for (const Value part : *parts) {
+    const Value type = Member(part, "type");
+    // The template knows only the first name, and drops the other without a word.
     if (Is(type, "image") || Is(type, "image_url")) {
       out.Medium(ChatSegment::Kind::kImage, "<start_of_image>");
     } else if (Is(type, "text")) {
-      out.Text(Strip(Print(Member(&part, "text"))));
+      out.Text(Strip(Print(Member(part, "text"))));
     }
   }
   return {};
@@ -48,10 +50,11 @@ Result<std::vector<ChatSegment>> RenderGemma3(const ChatRequest& request) {
     return Fail(ErrorCode::kUsage, "Gemma 3's chat format has no thinking; a Gemma 4 model has");
   }
   const Json& messages = *request.messages;
+  if (messages.empty()) return Fail(ErrorCode::kUsage, "messages must not be empty");
   SegmentWriter out;
   out.Control("<bos>");
   std::string before_first;
-  const size_t first = !messages.empty() && Is(Member(&messages[0], "role"), "system") ? 1 : 0;
+  const size_t first = Is(Member(&messages[0], "role"), "system") ? 1 : 0;
   if (first == 1) {
     TRY_ASSIGN(before_first, SystemText(messages[0]));
   }

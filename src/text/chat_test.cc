@@ -67,6 +67,12 @@ size_t CheckRecords(const std::string& file, ChatFormat format) {
 
 TEST(Chat, GivesTheKnownAnswers) { EXPECT_EQ(CheckRecords("known-answers.json", ChatFormat::kGemma4), 84u); }
 
+// Conversations from a random generator: members missing or of the wrong kind, odd schemas, every kind of value.
+TEST(Chat, GivesTheTemplatesAnswersToOddInput) {
+  EXPECT_EQ(CheckRecords("gemma4-odd-input.json", ChatFormat::kGemma4), 400u);
+  EXPECT_EQ(CheckRecords("gemma3-odd-input.json", ChatFormat::kGemma3), 150u);
+}
+
 TEST(Chat, RefusesWhatTheTemplateRefuses) {
   const char* const call = R"([{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls":
       [{"id": "c", "function": {"name": "f", "arguments": %}}]}, {"role": "tool", "tool_call_id": "c", "content": #}])";
@@ -231,7 +237,9 @@ TEST(Gemma3, FollowsItsTemplate) {
             "error: message 1: roles must alternate: user, assistant, user, ... (after an optional system message)");
   EXPECT_EQ(render(R"([{"role": "assistant", "content": "a"}])"),
             "error: message 0: roles must alternate: user, assistant, user, ... (after an optional system message)");
-  EXPECT_EQ(render(R"([{"role": "user"}])"), "error: message 0: content must be text or a list of parts");
+  EXPECT_EQ(render(R"([{"role": "user", "content": null}])"),
+            "error: message 0: content must be text or a list of parts");
+  EXPECT_EQ(render("[]"), "error: messages must not be empty");
   const Json messages = Parse(R"([{"role": "user", "content": "a"}])");
   const Json tools = Parse(R"([{"function": {"name": "f"}}])");
   EXPECT_FALSE(RenderChat(ChatFormat::kGemma3, {.messages = &messages, .tools = &tools}));

@@ -62,7 +62,7 @@ Status WriteItems(const Json& items, std::string_view where, SegmentWriter& out)
     } else if (key == "type" && value->is_string()) {
       WriteString(UpperAscii(Print(value)), out);
     } else if (key == "type") {
-      TRY_ASSIGN(const Elements types, Elements::Of(value, where));
+      TRY_ASSIGN(const Elements types, Elements::Of(IsTrue(value) ? value : nullptr, where));
       Json upper = Json::array();
       for (const Value type : types) upper.push_back(UpperAscii(Print(type)));
       WriteValue(&upper, Keys::kQuoted, out);
