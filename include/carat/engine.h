@@ -20,9 +20,9 @@ using TokenId = int32_t;
 // Order: penalties, then top-k, top-p and min-p on the distribution at `temperature`.
 struct SamplingOptions {
   float temperature = 1.0f;
-  int top_k = 64;      // 0: off
-  float top_p = 0.95f; // 1: off
-  float min_p = 0.0f;  // 0: off; keeps tokens of at least min_p times the likeliest's probability
+  int top_k = 64;                   // 0: off
+  float top_p = 0.95f;              // 1: off
+  float min_p = 0.0f;               // 0: off; keeps tokens of at least min_p times the likeliest's probability
   float repetition_penalty = 1.0f;  // divides positive logits (multiplies negative ones) of tokens in the window
   float frequency_penalty = 0.0f;   // subtracted per occurrence in the window
   float presence_penalty = 0.0f;    // subtracted once if the token occurs in the window
@@ -41,9 +41,10 @@ struct Progress {
 using ProgressCallback = std::function<bool(const Progress&)>;
 
 struct EngineOptions {
-  int threads = 0;     // counting the caller's; 0: one per processor that this process may use
-  std::string cpu;     // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
-  bool exact = false;  // float32 activations and cache against dequantised weights: what the file means, for verification
+  int threads = 0;  // counting the caller's; 0: one per processor that this process may use
+  std::string cpu;  // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
+  bool exact =
+      false;  // float32 activations and cache against dequantised weights: what the file means, for verification
   ProgressCallback progress;
 };
 
@@ -54,7 +55,7 @@ struct ModelInfo {
   int layers = 0;
   int hidden = 0;
   int vocabulary = 0;
-  int max_positions = 0;    // the longest context the model was made for, tokens
+  int max_positions = 0;  // the longest context the model was made for, tokens
   bool has_tokenizer = false;
   bool has_chat_format = false;  // its tokenizer has turn markers
   SamplingOptions sampling;      // from the checkpoint, or the family's defaults
@@ -73,7 +74,8 @@ struct EngineStats {
 class Engine {
  public:
   // `model`: a .gguf file (of a split set: the first) or a Hugging Face folder. Errors: kNotFound, kBadModel, kUsage.
-  static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& model, const EngineOptions& options = {});
+  static Result<std::shared_ptr<const Engine>> Load(const std::filesystem::path& model,
+                                                    const EngineOptions& options = {});
   ~Engine();
 
   const ModelInfo& info() const;
@@ -81,10 +83,11 @@ class Engine {
   std::string_view cpu() const;  // name of the kernels in use
   int threads() const;
 
-  // Text to ids. `control`: whether control strings such as "<|turn>" become their tokens; false for text that a user wrote.
-  // Adds no BOS. Invalid UTF-8 is read as U+FFFD. Error: kUsage if the checkpoint has no tokenizer.
+  // Text to ids. `control`: whether control strings such as "<|turn>" become their tokens; false for text that a user
+  // wrote. Adds no BOS. Invalid UTF-8 is read as U+FFFD. Error: kUsage if the checkpoint has no tokenizer.
   Result<std::vector<TokenId>> Tokenize(std::string_view text, bool control = false) const;
-  // Ids to text; control tokens as their strings if `control`, else left out. Error: kUsage on ids outside the vocabulary.
+  // Ids to text; control tokens as their strings if `control`, else left out. Error: kUsage on ids outside the
+  // vocabulary.
   Result<std::string> Detokenize(std::span<const TokenId> ids, bool control = false) const;
   // The id that every prompt starts with; -1 if the checkpoint names none.
   TokenId bos_id() const;

@@ -9,12 +9,12 @@ namespace carat {
 
 // What went wrong, by who can do something about it. The numbers are the exit codes of the `carat` command.
 enum class ErrorCode : int {
-  kFailure = 1,       // anything else
-  kUsage = 2,         // the caller asked for something that makes no sense
-  kNotFound = 3,      // no such model
-  kBadModel = 4,      // a model file is damaged, incomplete, or of a kind that Carat does not run
-  kBadMedia = 5,      // an image, clip or video cannot be decoded
-  kDoesNotFit = 6,    // context or memory is too small
+  kFailure = 1,     // anything else
+  kUsage = 2,       // the caller asked for something that makes no sense
+  kNotFound = 3,    // no such model
+  kBadModel = 4,    // a model file is damaged, incomplete, or of a kind that Carat does not run
+  kBadMedia = 5,    // an image, clip or video cannot be decoded
+  kDoesNotFit = 6,  // context or memory is too small
   kNetwork = 7,
   kInterrupted = 130  // cancelled by the user
 };

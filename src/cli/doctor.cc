@@ -1,0 +1,146 @@
+// carat doctor: what this machine and this build offer.
+#include <fmt/format.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/thread_pool.h"
+#include "base/try.h"
+#include "cli/commands.h"
+#include "kernels/kernels.h"
+
+namespace carat::cli {
+namespace {
+
+#ifdef __clang__
+constexpr const char* kCompiler = __VERSION__;  // says "Clang" itself
+#else
+constexpr const char* kCompiler = "GCC " __VERSION__;
+#endif
+
+struct DoctorFlags {
+  bool json = false;
+};
+
+// The value of the first line "key : value" of a file in /proc; empty if there is none.
+std::string ProcValue(const char* path, std::string_view key) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (!line.starts_with(key)) continue;
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const size_t start = line.find_first_not_of(" \t", colon + 1);
+    return start == std::string::npos ? "" : line.substr(start);
+  }
+  return "";
+}
+
+uint64_t ProcKilobytes(const char* path, std::string_view key) {
+  return std::strtoull(ProcValue(path, key).c_str(), nullptr, 10);
+}
+
+// Of the processor's features, those that kernels are written for or will be.
+std::vector<std::string> CpuFeatures() {
+  std::string flags = ProcValue("/proc/cpuinfo", "flags");
+  if (flags.empty()) flags = ProcValue("/proc/cpuinfo", "Features");  // as Linux on Arm calls them
+  flags = " " + flags + " ";
+  std::vector<std::string> found;
+  for (const char* name :
+       {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8",
+        "amx_bf16", "asimd", "asimddp", "fphp", "i8mm", "bf16", "sve", "sve2"}) {
+    if (flags.find(std::string(" ") + name + " ") != std::string::npos) found.emplace_back(name);
+  }
+  return found;
+}
+
+std::string FindProgram(std::string_view name) {
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const std::string_view folder = rest.substr(0, rest.find(':'));
+    rest.remove_prefix(std::min(rest.size(), folder.size() + 1));
+    const std::string candidate = fmt::format("{}/{}", folder, name);
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return "";
+}
+
+Json Examine() {
+  utsname system = {};
+  uname(&system);
+  std::string cpu = ProcValue("/proc/cpuinfo", "model name");
+  if (cpu.empty()) cpu = "unknown";
+
+  Json kernels = Json::array();
+  for (const kernels::Kernels* table : kernels::AllKernels()) {
+    kernels.push_back({{"name", table->name}, {"supported", kernels::Supported(*table)}});
+  }
+  const kernels::Kernels* chosen = kernels::SelectKernels();
+  const uint64_t total = ProcKilobytes("/proc/meminfo", "MemTotal") * 1024;
+  const uint64_t available = ProcKilobytes("/proc/meminfo", "MemAvailable") * 1024;
+  Json report;
+  report["version"] = CARAT_VERSION;
+  report["compiler"] = kCompiler;
+  report["system"] = fmt::format("{} {} {}", system.sysname, system.release, system.machine);
+  report["cpu"] = cpu;
+  report["cpu_features"] = CpuFeatures();
+  report["kernels"] = kernels;
+  report["kernels_chosen"] = chosen == nullptr ? std::string() : std::string(chosen->name);
+  report["threads"] = ThreadPool(0).size();
+  report["processors"] = get_nprocs();
+  report["memory_bytes"] = total;
+  report["memory_available_bytes"] = available;
+  report["ffmpeg"] = FindProgram("ffmpeg");
+  return report;
+}
+
+std::string Describe(const Json& report) {
+  const auto text = [&](const char* key) { return report[key].get<std::string>(); };
+  const auto gib = [&](const char* key) { return report[key].get<double>() / (1 << 30); };
+  std::string features, kernels;
+  for (const Json& name : report["cpu_features"]) features += (features.empty() ? "" : " ") + name.get<std::string>();
+  for (const Json& kernel : report["kernels"]) {
+    kernels += (kernels.empty() ? "" : ", ") + kernel["name"].get<std::string>();
+    if (!kernel["supported"].get<bool>()) kernels += " (not on this CPU)";
+    if (kernel["name"] == report["kernels_chosen"]) kernels += " (chosen)";
+  }
+  std::string out;
+  const auto line = [&](std::string_view name, std::string_view value) {
+    out += fmt::format("{:<10} {}\n", name, value);
+  };
+  line("carat", fmt::format("{}, built with {}", text("version"), text("compiler")));
+  line("system", text("system"));
+  line("cpu", text("cpu"));
+  line("features", features.empty() ? "none that matter here" : features);
+  line("kernels", kernels);
+  line("threads", fmt::format("{} (of {} processors)", report["threads"].get<int>(), report["processors"].get<int>()));
+  line("memory", fmt::format("{:.1f} GiB, {:.1f} GiB available", gib("memory_bytes"), gib("memory_available_bytes")));
+  line("ffmpeg", text("ffmpeg").empty() ? "not found (needed for video only)" : text("ffmpeg"));
+  return out;
+}
+
+}  // namespace
+
+void AddDoctor(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<DoctorFlags>();
+  CLI::App* command = app.add_subcommand("doctor", "What this machine and this build offer");
+  command->add_flag("--json", flags->json, "Print JSON");
+  command->callback([flags, &action] {
+    action = [flags](Console& console) -> Status {
+      const Json report = Examine();
+      return console.Write(flags->json ? report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                                       : Describe(report));
+    };
+  });
+}
+
+}  // namespace carat::cli

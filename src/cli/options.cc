@@ -1,0 +1,87 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+
+#include "base/try.h"
+
+namespace carat::cli {
+
+void EngineFlags::AddTo(CLI::App& command) {
+  command.add_option("MODEL", model, "A .gguf file (the first of a split set) or a Hugging Face folder")
+      ->required()
+      ->envname("CARAT_MODEL");
+  command.add_option("--threads", threads, "Threads that compute; 0: one per processor")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  command.add_option("--cpu", cpu, "Kernels to use, as `carat doctor` lists them; default: the fastest");
+  command.add_flag("--exact", exact, "Compute with 32-bit floats throughout: what the file means, for verification");
+}
+
+Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const {
+  EngineOptions options;
+  options.threads = threads;
+  options.cpu = cpu;
+  options.exact = exact;
+  options.progress = console.Progress();
+  return Engine::Load(model, options);
+}
+
+void SessionFlags::AddTo(CLI::App& command) {
+  const std::map<std::string, KvCacheType> kv_types = {
+      {"auto", KvCacheType::kAuto}, {"f32", KvCacheType::kF32}, {"f16", KvCacheType::kF16}};
+  command
+      .add_option("--context", context,
+                  "Most tokens of the whole conversation; 0: what the model was made for, at most 8192")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--kv-type", kv_type, "Type of the cached keys and values: auto, f32, f16")
+      ->transform(CLI::CheckedTransformer(kv_types).description(""));
+  command.add_option("--temperature", temperature,
+                     "0: always the likeliest token. Default of this and the next: the model's");
+  command.add_option("--top-k", top_k, "Choose among the k likeliest tokens; 0: off");
+  command.add_option("--top-p", top_p, "Choose among the likeliest tokens that sum to this probability; 1: off");
+  command.add_option("--min-p", min_p, "Leave out tokens less likely than this times the likeliest; 0: off");
+  command.add_option("--repetition-penalty", repetition_penalty, "Divides the scores of recent tokens; 1: off");
+  command.add_option("--frequency-penalty", frequency_penalty, "Subtracted per recent occurrence; 0: off");
+  command.add_option("--presence-penalty", presence_penalty, "Subtracted from recent tokens once; 0: off");
+  command.add_option("--seed", seed, "Same seed, same answer; 0 or none: a different one each time");
+}
+
+SamplingOptions SessionFlags::Sampling(const ModelInfo& info) const {
+  SamplingOptions options = info.sampling;
+  options.temperature = temperature.value_or(options.temperature);
+  options.top_k = top_k.value_or(options.top_k);
+  options.top_p = top_p.value_or(options.top_p);
+  options.min_p = min_p.value_or(options.min_p);
+  options.repetition_penalty = repetition_penalty.value_or(options.repetition_penalty);
+  options.frequency_penalty = frequency_penalty.value_or(options.frequency_penalty);
+  options.presence_penalty = presence_penalty.value_or(options.presence_penalty);
+  options.seed = seed.value_or(options.seed);
+  return options;
+}
+
+Result<Session> SessionFlags::Create(Console& console, std::shared_ptr<const Engine> engine) const {
+  SessionOptions options;
+  options.context = context;
+  options.kv_type = kv_type;
+  options.sampling = Sampling(engine->info());
+  options.progress = console.Progress();
+  return Session::Create(std::move(engine), options);
+}
+
+Result<std::string> ReadInput(Console& console, const std::string& path) {
+  if (path == "-") return console.ReadAll();
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return Fail(ErrorCode::kUsage, fmt::format("cannot open {}: {}", path, std::strerror(errno)));
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (file.bad()) return Fail(ErrorCode::kUsage, fmt::format("cannot read {}: is it a folder?", path));
+  return text;
+}
+
+}  // namespace carat::cli

@@ -1,0 +1,45 @@
+// Options that several commands share, and what they turn into.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "carat/engine.h"
+#include "carat/session.h"
+#include "cli/console.h"
+
+namespace carat::cli {
+
+// MODEL --threads --cpu --exact
+struct EngineFlags {
+  std::string model;
+  int threads = 0;
+  std::string cpu;
+  bool exact = false;
+
+  void AddTo(CLI::App& command);
+  // Loads the model, with a progress bar.
+  Result<std::shared_ptr<const Engine>> Load(Console& console) const;
+};
+
+// --context --kv-type --temperature --top-k --top-p --min-p --repetition-penalty --frequency-penalty --presence-penalty
+// --seed
+struct SessionFlags {
+  int context = 0;
+  KvCacheType kv_type = KvCacheType::kAuto;
+  std::optional<float> temperature, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty;
+  std::optional<int> top_k;
+  std::optional<uint64_t> seed;
+
+  void AddTo(CLI::App& command);
+  // The model's own settings, with what the user set instead.
+  SamplingOptions Sampling(const ModelInfo& info) const;
+  Result<Session> Create(Console& console, std::shared_ptr<const Engine> engine) const;
+};
+
+// A file that the user named; "-" is stdin. Error: kUsage.
+Result<std::string> ReadInput(Console& console, const std::string& path);
+
+}  // namespace carat::cli
