@@ -34,8 +34,11 @@ struct Tensor {
 // Move-only, immutable, usable from any thread.
 class Checkpoint {
  public:
-  // `path`: a .gguf file or a folder. Errors name the file and the fault: kNotFound, kBadModel.
+  // `path`: a .gguf file (of a split set, the first), or a folder. Errors name the file and the fault: kNotFound,
+  // kBadModel.
   static Result<Checkpoint> Open(const std::filesystem::path& path);
+  // For what needs no weights (tokenizing, rendering): a folder may lack its weights and its config.json.
+  static Result<Checkpoint> OpenForText(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
   std::span<const Tensor> tensors() const { return tensors_; }
@@ -47,9 +50,18 @@ class Checkpoint {
   const HfFolder* hf() const { return hf_ ? &*hf_ : nullptr; }
 
  private:
+  static Result<Checkpoint> OpenGguf(const std::filesystem::path& path);
+  static Result<Checkpoint> OpenFolder(const std::filesystem::path& path, bool weights);
+  Status AddGgufShard(MappedFile file, int64_t shard, int64_t shards);
+  Status AddShards(const std::filesystem::path& first, int64_t shards);
+  Status AddSafetensors(const std::filesystem::path& path);
+  Status AddIndexedSafetensors(const std::filesystem::path& index);
+  Status SortTensors();
+
   std::filesystem::path path_;
   std::vector<MappedFile> files_;
-  std::vector<Tensor> tensors_;  // sorted by name
+  std::vector<Tensor> tensors_;                      // sorted by name
+  std::vector<std::unique_ptr<std::string>> names_;  // of safetensors, whose names are not views into the file
   std::optional<GgufMetadata> gguf_;
   std::optional<HfFolder> hf_;
 };

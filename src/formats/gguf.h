@@ -16,9 +16,7 @@
 
 namespace carat::formats {
 
-enum class GgufType : uint32_t {
-  kU8 = 0, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64
-};
+enum class GgufType : uint32_t { kU8 = 0, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
 
 // A metadata value: a view into the file's bytes.
 struct GgufValue {
@@ -29,8 +27,8 @@ struct GgufValue {
   std::vector<std::string_view> strings;  // arrays of strings
 };
 
-// Typed look-ups. A key that is there with another type, or a number out of range, is an error (kBadModel) that names the
-// key; integers of any width serve where an integer is asked for, f32 and f64 where a float is.
+// Typed look-ups. A key that is there with another type, or a number out of range, is an error (kBadModel) that names
+// the key; integers of any width serve where an integer is asked for, f32 and f64 where a float is.
 class GgufMetadata {
  public:
   const GgufValue* Find(std::string_view key) const;  // null if absent

@@ -9,9 +9,12 @@
 namespace carat::formats {
 
 struct HfFolder {
+  // Reads what is there; a file that is missing leaves an empty object. Errors: kBadModel, kFailure.
+  static Result<HfFolder> Open(const std::filesystem::path& path);
+
   std::filesystem::path path;
-  Json config;             // config.json, an object
-  Json generation_config;  // generation_config.json, an object; empty if there is none
+  Json config;                           // config.json, an object; empty if there is none
+  Json generation_config;                // generation_config.json, an object; empty if there is none
   std::filesystem::path tokenizer_json;  // empty if there is none
 
   JsonObject Config() const { return {&config, (path / "config.json").string()}; }
