@@ -298,14 +298,16 @@ std::string_view StripRight(std::string_view text) {
   return text;
 }
 
-std::string_view Strip(std::string_view text) {
+std::string_view StripLeft(std::string_view text) {
   while (!text.empty()) {
     const Decoded first = DecodeAt(text, 0);
     if (!IsSpace(first.code)) break;
     text.remove_prefix(first.size);
   }
-  return StripRight(text);
+  return text;
 }
+
+std::string_view Strip(std::string_view text) { return StripRight(StripLeft(text)); }
 
 std::string Lower(std::string_view text) {
   std::string out;

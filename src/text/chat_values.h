@@ -63,7 +63,7 @@ std::vector<NamedValue> SortedMembers(const Json& object);
 
 // str.strip(): without Unicode white space at both ends.
 std::string_view Strip(std::string_view text);
-// The part of `text` before its trailing white space.
+std::string_view StripLeft(std::string_view text);
 std::string_view StripRight(std::string_view text);
 // str.lower(), for any script. A capital sigma becomes the final form after a letter and before none.
 std::string Lower(std::string_view text);
