@@ -39,7 +39,7 @@ class Binder {
   Result<Vector> VectorOf(const std::string& name, int64_t size);
   Result<Vector> NormOf(const std::string& name, int64_t size);
 
-  std::string Global(const char* name) const { return description_.names.prefix + name; }
+  std::string Global(const char* name) const { return description_.prefix + name; }
 
   const formats::Checkpoint& checkpoint_;
   const Description& description_;
@@ -126,7 +126,7 @@ Status Binder::BindLayer(Model& model, int index) {
   const DecoderConfig& config = description_.config;
   const TensorNames& names = description_.names;
   const LayerConfig& shape = config.layers[static_cast<size_t>(index)];
-  const std::string prefix = names.layer_prefix + std::to_string(index) + ".";
+  const std::string prefix = description_.layer_prefix + std::to_string(index) + ".";
   const int64_t hidden = config.hidden;
   const int64_t q_width = int64_t{config.query_heads} * shape.head_dim;
   const int64_t kv_width = int64_t{shape.kv_heads} * shape.head_dim;

@@ -9,9 +9,8 @@
 
 namespace carat::gemma {
 
-// How a container names its tensors: prefix + name for the model, layer_prefix + number + "." + name for a layer.
+// How a container names its tensors, behind the prefixes of the description.
 struct TensorNames {
-  std::string prefix, layer_prefix;
   const char* embedding;
   const char* head;
   const char* ple_table;
@@ -26,6 +25,8 @@ struct TensorNames {
 struct Description {
   DecoderConfig config;
   TensorNames names;
+  std::string prefix;        // of the model's tensors
+  std::string layer_prefix;  // of a layer's: layer_prefix + number + "." + name
   bool norms_are_offsets = false;  // stored as weight - 1 (Gemma 3 in a Hugging Face folder)
   bool tied_head = true;           // a head tensor, if there is one, is a copy of the embedding
 };

@@ -10,8 +10,6 @@ namespace carat::gemma {
 namespace {
 
 constexpr TensorNames kNames = {
-    .prefix = "",
-    .layer_prefix = "blk.",
     .embedding = "token_embd.weight",
     .head = "output.weight",
     .ple_table = "per_layer_token_embd.weight",
@@ -80,6 +78,7 @@ Result<Description> Reader::Read() {
     return FailHere("the architecture is '" + architecture_ +
                     "'; Carat runs gemma4 (E2B, E4B) and gemma3 (270M, 1B) text models");
   out_.names = kNames;
+  out_.layer_prefix = "blk.";
   out_.tied_head = checkpoint_.Find(kNames.head) == nullptr;
   TRY(ReadSizes());
   TRY(ReadLayers());

@@ -9,8 +9,6 @@ namespace carat::gemma {
 namespace {
 
 constexpr TensorNames kNames = {
-    .prefix = "",        // found in the file
-    .layer_prefix = "",  // prefix + "layers."
     .embedding = "embed_tokens.weight",
     .head = "lm_head.weight",
     .ple_table = "embed_tokens_per_layer.weight",
@@ -293,8 +291,8 @@ Result<std::string> Reader::RopeType(const JsonObject& rope) {
 Status Reader::FindTensors() {
   for (const char* prefix : kPrefixes) {
     if (checkpoint_.Find(std::string(prefix) + kNames.embedding) == nullptr) continue;
-    out_.names.prefix = prefix;
-    out_.names.layer_prefix = std::string(prefix) + "layers.";
+    out_.prefix = prefix;
+    out_.layer_prefix = std::string(prefix) + "layers.";
     TRY_ASSIGN(bool tied, text_.BoolOr("tie_word_embeddings", true));
     TRY_ASSIGN(tied, top_.BoolOr("tie_word_embeddings", tied));
     out_.tied_head = tied;

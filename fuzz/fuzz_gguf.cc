@@ -1,0 +1,48 @@
+// GGUF: bytes of any kind are read or refused; of what is read, every look-up and the first row of every tensor is
+// tried.
+#include <cstdlib>
+#include <vector>
+
+#include "formats/gguf.h"
+#include "kernels/kernels.h"
+
+using namespace carat;
+
+namespace {
+
+void LookAtMetadata(const formats::GgufMetadata& metadata) {
+  for (const std::string_view key : metadata.keys()) {
+    (void)metadata.String(key);
+    (void)metadata.Integer(key, -1000, 1000);
+    (void)metadata.Float(key);
+    (void)metadata.Bool(key);
+    (void)metadata.Strings(key);
+    (void)metadata.Integers(key, 0, 1 << 30);
+    (void)metadata.Floats(key);
+  }
+}
+
+// The first blocks of a tensor, on every table that this CPU runs.
+void Decode(std::span<const std::byte> data, quant::Type type) {
+  constexpr int64_t kElements = 512;
+  static std::vector<float> floats(kElements);
+  if (!quant::IsWeight(type) || data.size() < *quant::RowBytes(type, kElements)) return;
+  for (const kernels::Kernels* table : kernels::AllKernels())
+    if (kernels::Supported(*table)) table->decode[static_cast<int>(type)](data.data(), floats.data(), kElements);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(data, size));
+  const Result<formats::GgufFile> file = formats::ParseGguf(bytes, "fuzz.gguf");
+  if (!file) {
+    const std::string& message = file.error().message;
+    if (file.error().code != ErrorCode::kBadModel || !message.starts_with("fuzz.gguf: ")) std::abort();
+    return 0;
+  }
+  LookAtMetadata(file->metadata);
+  for (const formats::GgufTensorInfo& tensor : file->tensors)
+    Decode(bytes.subspan(tensor.offset, tensor.size_bytes), tensor.type);
+  return 0;
+}
