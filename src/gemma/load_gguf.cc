@@ -1,4 +1,5 @@
 // The decoder's configuration from GGUF metadata (architectures gemma4 and gemma3).
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -92,7 +93,10 @@ Status Reader::ReadSizes() {
   config.architecture = architecture_;
   TRY_ASSIGN(layers_, metadata_.Integer(Key("block_count"), 1, kMaxLayers));
   TRY_ASSIGN(config.hidden, metadata_.Integer(Key("embedding_length"), 1, kMaxWidth));
-  TRY_ASSIGN(config.query_heads, metadata_.Integer(Key("attention.head_count"), 1, kMaxHeads));
+  TRY_ASSIGN(const std::vector<int64_t> heads, PerLayer(Key("attention.head_count"), kMaxHeads));
+  if (std::ranges::count(heads, heads[0]) != layers_)
+    return FailHere("layers differ in '" + Key("attention.head_count") + "'; in gemma4 and gemma3 all have the same");
+  config.query_heads = heads[0];
   TRY_ASSIGN(config.max_positions, metadata_.Integer(Key("context_length"), 1, kMaxPositions));
   TRY_ASSIGN(config.window, metadata_.Integer(Key("attention.sliding_window"), 1, kMaxPositions));
   TRY_ASSIGN(const double epsilon, metadata_.Float(Key("attention.layer_norm_rms_epsilon")));
