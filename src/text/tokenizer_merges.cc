@@ -1,0 +1,181 @@
+#include "text/tokenizer_merges.h"
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <tuple>
+
+#include "base/try.h"
+#include "text/unicode.h"
+
+namespace carat::text {
+namespace {
+
+constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;  // the golden ratio: spreads neighbouring keys
+
+uint64_t JointKey(char32_t left, char32_t right) { return uint64_t{left} << 32 | right | uint64_t{1} << 63; }
+
+char32_t FirstCodePoint(std::string_view text) { return DecodeUtf8(text, 0).value; }
+
+char32_t LastCodePoint(std::string_view text) {
+  size_t i = text.size() - 1;
+  while (i > 0 && (static_cast<uint8_t>(text[i]) & 0xC0) == 0x80) --i;
+  return DecodeUtf8(text, i).value;
+}
+
+bool IsControlOrByte(PieceKind kind) {
+  return kind == PieceKind::kControl || kind == PieceKind::kUnknown || kind == PieceKind::kByte;
+}
+
+// How many times a piece repeats one of the characters whose runs Gemma merges first; 0 if it is no such run.
+size_t RunLength(std::string_view piece) {
+  for (const std::string_view unit : {std::string_view("\n"), std::string_view("\t"), kSpacePiece}) {
+    if (!piece.starts_with(unit) || piece.size() % unit.size() != 0) continue;
+    size_t length = 0;
+    while (length * unit.size() < piece.size() && piece.substr(length * unit.size(), unit.size()) == unit) ++length;
+    if (length * unit.size() == piece.size()) return length;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void MergeTable::Reserve(size_t merges) {
+  slots_.assign(merges + merges / 2 + 1, {});
+  joints_.assign(1024, 0);
+}
+
+size_t MergeTable::Home(TokenId left, TokenId right) const {
+  const uint64_t hash = (static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right)) * kMultiplier;
+  // The upper half of the hash, scaled to the size of the table.
+  return static_cast<size_t>(((hash ^ hash << 29) >> 32) * slots_.size() >> 32);
+}
+
+bool MergeTable::Add(TokenId left, TokenId right, Merge merge) {
+  size_t slot = Home(left, right);
+  for (; slots_[slot].left >= 0; slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
+    if (slots_[slot].left == left && slots_[slot].right == right) return false;
+  }
+  slots_[slot] = {left, right, merge.rank, merge.result};
+  ++size_;
+  return true;
+}
+
+MergeTable::Merge MergeTable::Find(TokenId left, TokenId right) const {
+  if (size_ == 0) return {};
+  for (size_t slot = Home(left, right); slots_[slot].left >= 0; slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
+    if (slots_[slot].left == left && slots_[slot].right == right) return {slots_[slot].rank, slots_[slot].result};
+  }
+  return {};
+}
+
+void MergeTable::AddJoint(std::string_view left, std::string_view right) {
+  const auto insert = [this](uint64_t key) {
+    const size_t mask = joints_.size() - 1;
+    size_t slot = (key * kMultiplier >> 32) & mask;
+    while (joints_[slot] != 0 && joints_[slot] != key) slot = (slot + 1) & mask;
+    const bool is_new = joints_[slot] == 0;
+    joints_[slot] = key;
+    return is_new;
+  };
+  joint_count_ += insert(JointKey(LastCodePoint(left), FirstCodePoint(right)));
+  if (joint_count_ * 2 <= joints_.size()) return;
+  std::vector<uint64_t> old(joints_.size() * 2, 0);
+  old.swap(joints_);
+  for (const uint64_t key : old) {
+    if (key != 0) insert(key);
+  }
+}
+
+bool MergeTable::MayJoin(char32_t left, char32_t right) const {
+  if (size_ == 0) return false;
+  const uint64_t key = JointKey(left, right);
+  const size_t mask = joints_.size() - 1;
+  for (size_t slot = (key * kMultiplier >> 32) & mask; joints_[slot] != 0; slot = (slot + 1) & mask) {
+    if (joints_[slot] == key) return true;
+  }
+  return false;
+}
+
+Result<MergeTable> MergeTable::FromList(std::span<const std::pair<std::string_view, std::string_view>> merges,
+                                        const PieceTable& pieces, std::span<const PieceKind> kinds,
+                                        std::string_view file_name, bool* placeholder) {
+  const auto fail = [&](size_t rank, const std::string& what) {
+    return Fail(ErrorCode::kBadModel, std::string(file_name) + ": tokenizer: merge " + std::to_string(rank) + " (" +
+                                          QuotePiece(merges[rank].first) + ", " + QuotePiece(merges[rank].second) +
+                                          ") " + what);
+  };
+  MergeTable table;
+  table.Reserve(merges.size());
+  std::string joined, last_joined;
+  TokenId last_result = -1;
+  size_t unknown = 0, first_unknown = 0;
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const auto& [left, right] = merges[rank];
+    const std::optional<TokenId> left_id = pieces.Find(left);
+    const std::optional<TokenId> right_id = left_id ? pieces.Find(right) : std::nullopt;
+    if (!left_id || !right_id) {
+      if (unknown++ == 0) first_unknown = rank;
+      continue;
+    }
+    joined.assign(left).append(right);
+    if (joined != last_joined) {  // the splits of one piece stand together
+      const std::optional<TokenId> result = pieces.Find(joined);
+      if (!result) return fail(rank, "gives no token of the vocabulary");
+      last_result = *result;
+      last_joined.swap(joined);
+    }
+    // Text must never turn into a control token, and byte tokens stand for bytes of text that has no token.
+    if (IsControlOrByte(kinds[last_result])) return fail(rank, "gives a control or byte token");
+    if (kinds[*left_id] == PieceKind::kByte || kinds[*right_id] == PieceKind::kByte) {
+      return fail(rank, "joins a byte token");
+    }
+    if (!table.Add(*left_id, *right_id, {static_cast<uint32_t>(rank), last_result})) {
+      return fail(rank, "is there twice");
+    }
+    table.AddJoint(left, right);
+  }
+  if (placeholder != nullptr) *placeholder = unknown == merges.size();
+  if (unknown > 0 && (placeholder == nullptr || !*placeholder))
+    return fail(first_unknown, "names a piece that is not in the vocabulary");
+  return table;
+}
+
+MergeTable MergeTable::FromVocabulary(const PieceTable& pieces, std::span<const PieceKind> kinds) {
+  struct Candidate {
+    TokenId left, right, result;
+    size_t left_run, right_run;  // lengths, of runs only
+  };
+  std::vector<Candidate> runs, ordinary;
+  for (TokenId id = 0; id < pieces.size(); ++id) {
+    const std::string_view piece = pieces[id];
+    const bool is_run = RunLength(piece) >= 2;
+    if (!is_run && kinds[id] != PieceKind::kNormal) continue;
+    for (size_t cut = piece.size() - 1; cut > 0; --cut) {  // the longer left part first
+      if ((static_cast<uint8_t>(piece[cut]) & 0xC0) == 0x80) continue;
+      const std::optional<TokenId> left = pieces.Find(piece.substr(0, cut));
+      const std::optional<TokenId> right = left ? pieces.Find(piece.substr(cut)) : std::nullopt;
+      if (!left || !right || IsControlOrByte(kinds[*left]) || IsControlOrByte(kinds[*right])) continue;
+      if (is_run) {
+        runs.push_back({*left, *right, id, RunLength(pieces[*left]), RunLength(pieces[*right])});
+      } else {
+        ordinary.push_back({*left, *right, id, 0, 0});
+      }
+    }
+  }
+  std::sort(runs.begin(), runs.end(), [](const Candidate& a, const Candidate& b) {
+    return std::tuple(a.left_run, a.right_run, b.result) > std::tuple(b.left_run, b.right_run, a.result);
+  });
+  MergeTable table;
+  table.Reserve(runs.size() + ordinary.size());
+  uint32_t rank = 0;
+  for (const std::vector<Candidate>* list : {&runs, &ordinary}) {
+    for (const Candidate& merge : *list) {
+      table.Add(merge.left, merge.right, {rank++, merge.result});
+      table.AddJoint(pieces[merge.left], pieces[merge.right]);
+    }
+  }
+  return table;
+}
+
+}  // namespace carat::text

@@ -1,0 +1,60 @@
+// The strings of a vocabulary: id -> string and string -> id.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "carat/engine.h"
+#include "carat/result.h"
+
+namespace carat::text {
+
+inline constexpr size_t kMaxPieces = size_t{1} << 21;  // eight times Gemma's; bounds what a damaged file can ask for
+inline constexpr size_t kMaxPieceBytes = 4096;         // Gemma's longest is 93
+
+// Pieces write a space as U+2581.
+inline constexpr std::string_view kSpacePiece = "\u2581";
+
+// What a piece is there for.
+enum class PieceKind : uint8_t {
+  kNormal,       // found by merging
+  kUnknown,      // stands for text without tokens, which the byte tokens leave none of; else like kControl
+  kControl,      // steers the model; never found in text that a user wrote
+  kUserDefined,  // matched literally, before any merging
+  kUnused,       // found by no text
+  kByte          // "<0x41>": a byte of text that has no other token
+};
+
+// All strings in one arena, found through a flat hash table: 262,144 pieces cost 8 MB instead of the 30 that a map of
+// strings takes.
+class PieceTable {
+ public:
+  // Copies the pieces. Error: kBadModel for pieces that are missing (empty), too long, not UTF-8 or there twice.
+  static Result<PieceTable> Create(std::span<const std::string_view> pieces, std::string_view file_name);
+
+  int size() const { return static_cast<int>(starts_.size()) - 1; }
+  std::string_view operator[](TokenId id) const {
+    return std::string_view(arena_).substr(starts_[id], starts_[id + 1] - starts_[id]);
+  }
+  std::optional<TokenId> Find(std::string_view piece) const;
+
+ private:
+  struct Slot {
+    uint32_t tag = 0;  // upper half of the hash: spares most comparisons of strings
+    TokenId id = -1;   // -1: empty
+  };
+  static uint64_t Hash(std::string_view piece);
+
+  std::string arena_;
+  std::vector<uint32_t> starts_;  // [size + 1]
+  std::vector<Slot> slots_;       // a power of two, at most half full; linear probing
+};
+
+// A piece for a message: its quotes and control characters escaped, its middle cut out when it is long.
+std::string QuotePiece(std::string_view piece);
+
+}  // namespace carat::text
