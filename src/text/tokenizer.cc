@@ -12,19 +12,6 @@ namespace {
 
 constexpr char32_t kSpaceCharacter = 0x2581;
 
-std::string WithSpacesReplaced(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    if (c == ' ') {
-      out += kSpacePiece;
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
-
 // The byte that a piece of the form "<0x41>" names.
 std::optional<uint8_t> ParseBytePiece(std::string_view piece) {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;

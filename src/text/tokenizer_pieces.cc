@@ -73,6 +73,19 @@ std::optional<TokenId> PieceTable::Find(std::string_view piece) const {
   return std::nullopt;
 }
 
+std::string WithSpacesReplaced(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    if (c == ' ') {
+      out += kSpacePiece;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 std::string QuotePiece(std::string_view piece) {
   constexpr size_t kShown = 48;
   const std::string valid = ReplaceInvalidUtf8(piece.substr(0, kShown));

@@ -54,6 +54,9 @@ class PieceTable {
   std::vector<Slot> slots_;       // a power of two, at most half full; linear probing
 };
 
+// The text with every space written as in pieces.
+std::string WithSpacesReplaced(std::string_view text);
+
 // A piece for a message: its quotes and control characters escaped, its middle cut out when it is long.
 std::string QuotePiece(std::string_view piece);
 

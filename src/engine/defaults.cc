@@ -1,0 +1,80 @@
+#include "engine/defaults.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/try.h"
+#include "sample/sampler.h"
+
+namespace carat {
+
+namespace {
+
+// Strings of the tokens that end a model's turn, in Gemma 4 and Gemma 3. Looked up in the tokenizer; a piece that is
+// ordinary text there does not count.
+constexpr const char* kStopPieces[] = {"<eos>", "<turn|>", "<|tool_response>", "<end_of_turn>"};
+
+Status CheckSampling(const SamplingOptions& sampling, const std::string& where) {
+  const Status status = sample::CheckSampling(sampling);
+  if (!status) return Fail(ErrorCode::kBadModel, where + ": " + status.error().message);
+  return {};
+}
+
+Status ReadHf(const formats::HfFolder& folder, int64_t vocabulary, GenerationDefaults& out) {
+  const JsonObject config = folder.GenerationConfig();
+  SamplingOptions& sampling = out.sampling;
+  TRY_ASSIGN(const double temperature, config.FloatOr("temperature", sampling.temperature));
+  TRY_ASSIGN(const int64_t top_k, config.IntegerOr("top_k", sampling.top_k, 0, 1 << 24));
+  TRY_ASSIGN(const double top_p, config.FloatOr("top_p", sampling.top_p));
+  TRY_ASSIGN(const double min_p, config.FloatOr("min_p", sampling.min_p));
+  sampling.temperature = static_cast<float>(temperature);
+  sampling.top_k = static_cast<int>(top_k);
+  sampling.top_p = static_cast<float>(top_p);
+  sampling.min_p = static_cast<float>(min_p);
+  TRY(CheckSampling(sampling, config.where));
+  if (config.Has("eos_token_id")) {
+    TRY_ASSIGN(const std::vector<int64_t> ids, config.Integers("eos_token_id", 0, vocabulary - 1));
+    for (const int64_t id : ids) out.stop_ids.push_back(static_cast<TokenId>(id));
+  }
+  return {};
+}
+
+Status ReadGguf(const formats::GgufMetadata& metadata, int64_t vocabulary, GenerationDefaults& out) {
+  SamplingOptions& sampling = out.sampling;
+  TRY_ASSIGN(const double temperature, metadata.FloatOr("general.sampling.temp", sampling.temperature));
+  TRY_ASSIGN(const int64_t top_k, metadata.IntegerOr("general.sampling.top_k", sampling.top_k, 0, 1 << 24));
+  TRY_ASSIGN(const double top_p, metadata.FloatOr("general.sampling.top_p", sampling.top_p));
+  TRY_ASSIGN(const double min_p, metadata.FloatOr("general.sampling.min_p", sampling.min_p));
+  sampling.temperature = static_cast<float>(temperature);
+  sampling.top_k = static_cast<int>(top_k);
+  sampling.top_p = static_cast<float>(top_p);
+  sampling.min_p = static_cast<float>(min_p);
+  TRY(CheckSampling(sampling, metadata.file_name + ": general.sampling"));
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+    TRY_ASSIGN(const int64_t id, metadata.IntegerOr(key, -1, -1, vocabulary - 1));
+    if (id >= 0) out.stop_ids.push_back(static_cast<TokenId>(id));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<GenerationDefaults> ReadGenerationDefaults(const formats::Checkpoint& checkpoint, int64_t vocabulary,
+                                                  const text::Tokenizer* tokenizer) {
+  GenerationDefaults out;
+  TRY(checkpoint.hf() != nullptr ? ReadHf(*checkpoint.hf(), vocabulary, out)
+                                 : ReadGguf(*checkpoint.gguf(), vocabulary, out));
+  if (tokenizer != nullptr) {
+    if (tokenizer->eos() >= 0) out.stop_ids.push_back(tokenizer->eos());
+    for (const char* piece : kStopPieces) {
+      const std::optional<TokenId> id = tokenizer->Find(piece);
+      if (id && tokenizer->Kind(*id) != text::PieceKind::kNormal) out.stop_ids.push_back(*id);
+    }
+  }
+  std::ranges::sort(out.stop_ids);
+  out.stop_ids.erase(std::unique(out.stop_ids.begin(), out.stop_ids.end()), out.stop_ids.end());
+  std::erase_if(out.stop_ids, [&](TokenId id) { return id >= vocabulary; });
+  return out;
+}
+
+}  // namespace carat

@@ -1,0 +1,125 @@
+#include "carat/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "base/try.h"
+#include "engine/defaults.h"
+#include "engine/engine_impl.h"
+#include "engine/load_tokenizer.h"
+
+namespace carat {
+
+namespace {
+
+Result<const kernels::Kernels*> ChooseKernels(const std::string& name) {
+  const kernels::Kernels* chosen = kernels::SelectKernels(name);
+  if (chosen != nullptr) return chosen;
+  std::string usable;
+  for (const kernels::Kernels* table : kernels::AllKernels())
+    if (kernels::Supported(*table)) usable += (usable.empty() ? "" : ", ") + std::string(table->name);
+  return Fail(ErrorCode::kUsage, "there are no kernels called '" + name + "' for this CPU; there are: " + usable);
+}
+
+std::string ModelName(const formats::Checkpoint& checkpoint) {
+  if (checkpoint.gguf() != nullptr) {
+    const auto name = checkpoint.gguf()->String("general.name");
+    if (name && !name->empty()) return std::string(*name);
+  }
+  const std::filesystem::path path = checkpoint.path();
+  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
+}
+
+Result<ModelInfo> Describe(const Engine::Impl& impl) {
+  const gemma::DecoderConfig& config = impl.model.config;
+  const text::Tokenizer* tokenizer = impl.tokenizer ? &*impl.tokenizer : nullptr;
+  TRY_ASSIGN(GenerationDefaults defaults, ReadGenerationDefaults(impl.checkpoint, config.vocabulary, tokenizer));
+  ModelInfo info;
+  info.architecture = config.architecture;
+  info.name = ModelName(impl.checkpoint);
+  info.path = impl.checkpoint.path();
+  info.layers = config.layer_count();
+  info.hidden = static_cast<int>(config.hidden);
+  info.vocabulary = static_cast<int>(config.vocabulary);
+  info.max_positions = static_cast<int>(config.max_positions);
+  info.has_tokenizer = tokenizer != nullptr;
+  info.sampling = defaults.sampling;
+  info.stop_ids = std::move(defaults.stop_ids);
+  info.weight_bytes = impl.model.weight_bytes;
+  info.ple_bytes = config.ple_width > 0 ? impl.model.ple_table.size_bytes() : 0;
+  if (tokenizer != nullptr) {
+    const char* turn = config.architecture == "gemma4" ? "<|turn>" : "<start_of_turn>";
+    const std::optional<TokenId> id = tokenizer->Find(turn);
+    info.has_chat_format = id && tokenizer->Kind(*id) != text::PieceKind::kNormal;
+  }
+  return info;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& model, const EngineOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  if (options.threads < 0 || options.threads > 1024)
+    return Fail(ErrorCode::kUsage,
+                std::to_string(options.threads) + " threads; 0 (one per processor) to 1024 would work");
+  const auto report = [&](uint64_t done) {
+    return !options.progress || options.progress({.stage = "load", .done = done, .total = 3});
+  };
+  const auto interrupted = [&] { return Fail(ErrorCode::kInterrupted, model.string() + ": loading was interrupted"); };
+
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  TRY_ASSIGN(impl->context.kernels, ChooseKernels(options.cpu));
+  if (!report(0)) return interrupted();
+  TRY_ASSIGN(impl->checkpoint, formats::Checkpoint::Open(model));
+  if (!report(1)) return interrupted();
+  TRY_ASSIGN(impl->model, gemma::Model::Load(impl->checkpoint));
+  if (!report(2)) return interrupted();
+  TRY_ASSIGN(impl->tokenizer, LoadTokenizer(impl->checkpoint));
+  if (impl->tokenizer && impl->tokenizer->size() > impl->model.config.vocabulary)
+    return Fail(ErrorCode::kBadModel, model.string() + ": the tokenizer has " +
+                                          std::to_string(impl->tokenizer->size()) + " pieces, but the model only " +
+                                          std::to_string(impl->model.config.vocabulary) + " tokens");
+  impl->pool = std::make_unique<ThreadPool>(options.threads);
+  impl->context.pool = impl->pool.get();
+  impl->context.exact = options.exact;
+  TRY_ASSIGN(impl->info, Describe(*impl));
+  impl->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!report(3)) return interrupted();
+  return std::make_shared<const Engine>(std::move(impl));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+const ModelInfo& Engine::info() const { return impl_->info; }
+
+EngineStats Engine::stats() const {
+  return {.load_seconds = impl_->load_seconds, .ple_bytes_read = impl_->model.ple_table.bytes_read()};
+}
+
+std::string_view Engine::cpu() const { return impl_->context.kernels->name; }
+int Engine::threads() const { return impl_->pool->size(); }
+
+Result<std::vector<TokenId>> Engine::Tokenize(std::string_view text, bool control) const {
+  if (!impl_->tokenizer)
+    return Fail(ErrorCode::kUsage, impl_->info.path.string() + ": the checkpoint has no tokenizer; give token ids");
+  return impl_->tokenizer->Encode(text, control);
+}
+
+Result<std::string> Engine::Detokenize(std::span<const TokenId> ids, bool control) const {
+  if (!impl_->tokenizer)
+    return Fail(ErrorCode::kUsage, impl_->info.path.string() + ": the checkpoint has no tokenizer");
+  for (const TokenId id : ids)
+    if (id < 0 || id >= impl_->tokenizer->size())
+      return Fail(ErrorCode::kUsage, "the token id " + std::to_string(id) + " is outside of the vocabulary of " +
+                                         std::to_string(impl_->tokenizer->size()));
+  return impl_->tokenizer->Decode(ids, control);
+}
+
+TokenId Engine::bos_id() const { return impl_->tokenizer ? impl_->tokenizer->bos() : -1; }
+
+bool Engine::IsStop(TokenId id) const { return std::ranges::binary_search(impl_->info.stop_ids, id); }
+
+}  // namespace carat

@@ -1,0 +1,28 @@
+// What an Engine holds. Shared by the engine room's files.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "carat/engine.h"
+#include "formats/checkpoint.h"
+#include "gemma/model.h"
+#include "ops/context.h"
+#include "text/tokenizer.h"
+
+namespace carat {
+
+struct Engine::Impl {
+  EngineOptions options;
+  formats::Checkpoint checkpoint;
+  std::optional<text::Tokenizer> tokenizer;
+  gemma::Model model;
+  std::unique_ptr<ThreadPool> pool;
+  ops::Context context;
+  ModelInfo info;
+  double load_seconds = 0;
+};
+
+}  // namespace carat

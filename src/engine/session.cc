@@ -1,0 +1,168 @@
+#include "carat/session.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/aligned_buffer.h"
+#include "base/check.h"
+#include "base/try.h"
+#include "engine/session_impl.h"
+
+namespace carat {
+
+namespace {
+
+constexpr int kDefaultContext = 8192;
+// Rows of logits that are computed at a time when all are asked for: a row is a megabyte, the head is read once for
+// them.
+constexpr int64_t kLogitRows = 16;
+
+kernels::KvType ChooseKvType(KvCacheType type, const Engine::Impl& engine) {
+  if (type == KvCacheType::kF32) return kernels::KvType::kF32;
+  if (type == KvCacheType::kF16) return kernels::KvType::kF16;
+  return engine.context.exact || engine.model.all_floats ? kernels::KvType::kF32 : kernels::KvType::kF16;
+}
+
+}  // namespace
+
+Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const SessionOptions& options) {
+  CHECK(engine != nullptr);
+  const int max_positions = engine->info().max_positions;
+  const int context = options.context == 0 ? std::min(max_positions, kDefaultContext) : options.context;
+  if (context < 1 || context > max_positions)
+    return Fail(ErrorCode::kUsage, "a context of " + std::to_string(context) + " tokens; this model takes 1 to " +
+                                       std::to_string(max_positions));
+  if (options.batch < 1 || options.batch > 65536)
+    return Fail(ErrorCode::kUsage, "a batch of " + std::to_string(options.batch) + " tokens; 1 to 65536 would work");
+  TRY(sample::CheckSampling(options.sampling));
+  auto impl = std::make_unique<Impl>(options.sampling);
+  impl->engine = std::move(engine);
+  impl->progress = options.progress;
+  impl->context = context;
+  impl->batch = std::min(options.batch, context);
+  const Engine::Impl& parts = impl->engine->impl();
+  TRY_ASSIGN(impl->decoder,
+             gemma::Decoder::Create(
+                 parts.model, parts.context,
+                 {.kv_type = ChooseKvType(options.kv_type, parts), .context = context, .max_batch = impl->batch}));
+  impl->logits.Reserve(static_cast<size_t>(parts.model.config.vocabulary));
+  impl->tokens.reserve(static_cast<size_t>(context));
+  return Session(std::move(impl));
+}
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+Status Session::Impl::CheckAppend(std::span<const TokenId> ids) const {
+  const int64_t vocabulary = engine->impl().model.config.vocabulary;
+  for (const TokenId id : ids)
+    if (id < 0 || id >= vocabulary)
+      return Fail(ErrorCode::kUsage, "the token id " + std::to_string(id) + " is outside of the vocabulary of " +
+                                         std::to_string(vocabulary));
+  if (ids.size() > static_cast<size_t>(context) - tokens.size())
+    return Fail(ErrorCode::kDoesNotFit, std::to_string(ids.size()) + " tokens do not fit: the context holds " +
+                                            std::to_string(context) + ", and " + std::to_string(tokens.size()) +
+                                            " are in use; a larger --context (at most " +
+                                            std::to_string(engine->info().max_positions) + ") would work");
+  return {};
+}
+
+// Runs `ids` in batches. After each, `keep` of its rows (0 or all; the last one of the last batch if `last_only`) are
+// handed to `on_rows`.
+Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
+                          const std::function<void(int64_t first, int64_t count)>& on_rows) {
+  logits_valid = hidden_valid = false;
+  const size_t total = ids.size();
+  for (size_t done = 0; done < total;) {
+    const size_t count = std::min(total - done, static_cast<size_t>(batch));
+    const bool last = done + count == total;
+    const int keep = all_rows ? static_cast<int>(count) : (last ? 1 : 0);
+    const gemma::Segment segment = {.ids = ids.subspan(done, count), .soft = {}};
+    TRY(decoder->Run({&segment, 1}, keep, trace));
+    tokens.insert(tokens.end(), segment.ids.begin(), segment.ids.end());
+    if (on_rows) on_rows(static_cast<int64_t>(done), keep);
+    done += count;
+    hidden_valid = keep > 0;
+    const bool reports = progress && total > static_cast<size_t>(batch);
+    if (reports && !progress({.stage = "prefill", .done = done, .total = total}) && done < total)
+      return Fail(ErrorCode::kInterrupted, "the prompt was interrupted after " + std::to_string(done) + " of " +
+                                               std::to_string(total) + " tokens");
+  }
+  return {};
+}
+
+Status Session::Append(std::span<const TokenId> ids) {
+  TRY(impl_->CheckAppend(ids));
+  return impl_->Run(ids, /*all_rows=*/false, {}, {});
+}
+
+Status Session::AppendWithLogits(std::span<const TokenId> ids,
+                                 const std::function<void(int64_t, std::span<const float>)>& rows) {
+  TRY(impl_->CheckAppend(ids));
+  const auto vocabulary = static_cast<size_t>(impl_->engine->impl().model.config.vocabulary);
+  AlignedBuffer<float> logits(vocabulary * kLogitRows);
+  return impl_->Run(ids, /*all_rows=*/true, {}, [&](int64_t first, int64_t count) {
+    for (int64_t done = 0; done < count; done += kLogitRows) {
+      const int64_t part = std::min(kLogitRows, count - done);
+      impl_->decoder->Logits(done, part, logits.data());
+      rows(first + done, {logits.data(), vocabulary * static_cast<size_t>(part)});
+    }
+  });
+}
+
+Result<std::span<const float>> Session::Logits() {
+  Impl& it = *impl_;
+  if (it.tokens.empty()) return Fail(ErrorCode::kUsage, "a session without tokens has no logits; append a BOS first");
+  if (!it.hidden_valid) {  // after a rollback, or an interrupted prompt: compute the last token again
+    const TokenId last = it.tokens.back();
+    TRY(Truncate(length() - 1));
+    TRY(it.Run({&last, 1}, /*all_rows=*/false, {}, {}));
+  }
+  const auto hidden_rows = static_cast<int64_t>(it.decoder->hidden().size()) / it.engine->impl().model.config.hidden;
+  if (!it.logits_valid) it.decoder->Logits(hidden_rows - 1, 1, it.logits.data());
+  it.logits_valid = true;
+  return std::span<const float>(it.logits.data(), static_cast<size_t>(it.engine->impl().model.config.vocabulary));
+}
+
+Result<TokenId> Session::Sample() {
+  TRY_ASSIGN(const std::span<const float> logits, Logits());
+  return impl_->sampler.Sample(logits, impl_->tokens);
+}
+
+Status Session::Truncate(int length) {
+  Impl& it = *impl_;
+  if (length < 0 || length > this->length())
+    return Fail(ErrorCode::kUsage,
+                "cannot go back to " + std::to_string(length) + " tokens: there are " + std::to_string(this->length()));
+  if (length == this->length()) return {};
+  it.logits_valid = it.hidden_valid = false;
+  if (it.decoder->cache().CanTruncate(length)) {
+    it.decoder->cache().Truncate(length);
+    it.tokens.resize(static_cast<size_t>(length));
+    return {};
+  }
+  // The sliding windows have forgotten what comes before `length`: compute it again.
+  const std::vector<TokenId> kept(it.tokens.begin(), it.tokens.begin() + length);
+  it.decoder->cache().Truncate(0);
+  it.tokens.clear();
+  return it.Run(kept, /*all_rows=*/false, {}, {});
+}
+
+std::span<const TokenId> Session::tokens() const { return impl_->tokens; }
+int Session::length() const { return static_cast<int>(impl_->tokens.size()); }
+int Session::context() const { return impl_->context; }
+const Engine& Session::engine() const { return *impl_->engine; }
+const SamplingOptions& Session::sampling() const { return impl_->sampler.options(); }
+uint64_t Session::seed() const { return impl_->sampler.seed(); }
+void Session::set_progress(ProgressCallback progress) { impl_->progress = std::move(progress); }
+uint64_t Session::kv_bytes() const { return impl_->decoder->cache().resident_bytes(); }
+
+Status Session::set_sampling(const SamplingOptions& options) {
+  TRY(sample::CheckSampling(options));
+  impl_->sampler.set_options(options);
+  return {};
+}
+
+}  // namespace carat

@@ -1,0 +1,38 @@
+// What a Session holds. Shared by the engine room's files.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "carat/session.h"
+#include "engine/engine_impl.h"
+#include "gemma/decoder.h"
+#include "sample/sampler.h"
+
+namespace carat {
+
+struct Session::Impl {
+  explicit Impl(const SamplingOptions& sampling) : sampler(sampling) {}
+
+  Status CheckAppend(std::span<const TokenId> ids) const;
+  // Appends checked tokens in batches. Of each batch all rows are kept (`all_rows`), or of the last batch the last row.
+  // on_rows, if given, is called after each batch: `count` rows of decoder->hidden() are those of ids[first ...].
+  Status Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
+             const std::function<void(int64_t first, int64_t count)>& on_rows);
+
+  std::shared_ptr<const Engine> engine;
+  std::unique_ptr<gemma::Decoder> decoder;
+  std::vector<TokenId> tokens;
+  sample::Sampler sampler;
+  ProgressCallback progress;
+  AlignedBuffer<float> logits;  // [vocabulary]
+  bool hidden_valid = false;    // decoder->hidden() ends with the row of the last token
+  bool logits_valid = false;
+  int context = 0;
+  int batch = 0;
+};
+
+}  // namespace carat
