@@ -8,47 +8,10 @@
 #include <utility>
 
 #include "text/chat_json.h"
+#include "text/unicode.h"
 
 namespace carat::text {
 namespace {
-
-struct Decoded {
-  char32_t code;
-  size_t size;  // bytes, at least 1
-};
-
-// The character at `at`. A byte that starts no valid sequence counts as one character of its own, that has no
-// properties.
-Decoded DecodeAt(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(at);
-  if (lead < 0x80) return {lead, 1};
-  const size_t size = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
-  if (size == 1 || lead >= 0xf8 || at + size > text.size()) return {0xfffd, 1};
-  char32_t code = lead & (0x7fu >> size);
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(at + i) & 0xc0) != 0x80) return {0xfffd, 1};
-    code = (code << 6) | (byte(at + i) & 0x3fu);
-  }
-  return {code, size};
-}
-
-void AppendUtf8(char32_t code, std::string& out) {
-  const auto put = [&](char32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
-  if (code < 0x80) return put(code);
-  if (code < 0x800) {
-    put(0xc0 | (code >> 6));
-  } else {
-    if (code < 0x10000) {
-      put(0xe0 | (code >> 12));
-    } else {
-      put(0xf0 | (code >> 18));
-      put(0x80 | ((code >> 12) & 0x3f));
-    }
-    put(0x80 | ((code >> 6) & 0x3f));
-  }
-  put(0x80 | (code & 0x3f));
-}
 
 // str.isspace().
 bool IsSpace(char32_t code) {
@@ -106,20 +69,20 @@ void AppendQuoted(std::string_view text, std::string& out) {
   const char quote = has_single && text.find('"') == text.npos ? '"' : '\'';
   out += quote;
   for (size_t i = 0; i < text.size();) {
-    const Decoded c = DecodeAt(text, i);
-    if (c.code == '\\' || c.code == static_cast<char32_t>(quote)) {
+    const CodePoint c = DecodeUtf8(text, i);
+    if (c.value == '\\' || c.value == static_cast<char32_t>(quote)) {
       out += '\\';
-      out += static_cast<char>(c.code);
-    } else if (c.code == '\n' || c.code == '\r' || c.code == '\t') {
-      out += c.code == '\n' ? "\\n" : c.code == '\r' ? "\\r" : "\\t";
-    } else if (IsPrintable(c.code)) {
-      out += text.substr(i, c.size);
+      out += static_cast<char>(c.value);
+    } else if (c.value == '\n' || c.value == '\r' || c.value == '\t') {
+      out += c.value == '\n' ? "\\n" : c.value == '\r' ? "\\r" : "\\t";
+    } else if (IsPrintable(c.value)) {
+      out += text.substr(i, c.size_bytes);
     } else {
-      const int digits = c.code < 0x100 ? 2 : c.code < 0x10000 ? 4 : 8;
+      const int digits = c.value < 0x100 ? 2 : c.value < 0x10000 ? 4 : 8;
       out += digits == 2 ? "\\x" : digits == 4 ? "\\u" : "\\U";
-      AppendHex(c.code, digits, out);
+      AppendHex(c.value, digits, out);
     }
-    i += c.size;
+    i += c.size_bytes;
   }
   out += quote;
 }
@@ -256,7 +219,7 @@ Result<Elements> Elements::Of(Value value, std::string_view what) {
   } else if (value->is_string()) {
     const std::string_view text = value->get_ref<const std::string&>();
     for (size_t i = 0; i < text.size();) {
-      const size_t size = DecodeAt(text, i).size;
+      const size_t size = static_cast<size_t>(DecodeUtf8(text, i).size_bytes);
       result.made_.emplace_back(std::string(text.substr(i, size)));
       i += size;
     }
@@ -291,8 +254,8 @@ std::string_view StripRight(std::string_view text) {
   while (!text.empty()) {
     size_t start = text.size() - 1;  // of the last character
     while (start > 0 && text.size() - start < 4 && (static_cast<unsigned char>(text[start]) & 0xc0) == 0x80) --start;
-    const Decoded last = DecodeAt(text, start);
-    if (!IsSpace(last.code) || start + last.size != text.size()) break;
+    const CodePoint last = DecodeUtf8(text, start);
+    if (!IsSpace(last.value) || start + last.size_bytes != text.size()) break;
     text = text.substr(0, start);
   }
   return text;
@@ -300,9 +263,9 @@ std::string_view StripRight(std::string_view text) {
 
 std::string_view StripLeft(std::string_view text) {
   while (!text.empty()) {
-    const Decoded first = DecodeAt(text, 0);
-    if (!IsSpace(first.code)) break;
-    text.remove_prefix(first.size);
+    const CodePoint first = DecodeUtf8(text, 0);
+    if (!IsSpace(first.value)) break;
+    text.remove_prefix(first.size_bytes);
   }
   return text;
 }
@@ -314,19 +277,19 @@ std::string Lower(std::string_view text) {
   out.reserve(text.size());
   bool after_letter = false;
   for (size_t i = 0; i < text.size();) {
-    const Decoded c = DecodeAt(text, i);
-    i += c.size;
-    if (c.code == 0x3a3) {  // capital sigma
-      const bool before_letter = i < text.size() && IsLetter(DecodeAt(text, i).code);
+    const CodePoint c = DecodeUtf8(text, i);
+    i += c.size_bytes;
+    if (c.value == 0x3a3) {  // capital sigma
+      const bool before_letter = i < text.size() && IsLetter(DecodeUtf8(text, i).value);
       AppendUtf8(after_letter && !before_letter ? 0x3c2 : 0x3c3, out);
-    } else if (c.code == 0x130) {  // capital I with a dot: i and the dot
+    } else if (c.value == 0x130) {  // capital I with a dot: i and the dot
       out += "i\u0307";
-    } else if (c.code == 0xfffd) {
-      out += text.substr(i - c.size, c.size);  // as it is, be it a stray byte
+    } else if (c.value == 0xfffd) {
+      out += text.substr(i - c.size_bytes, c.size_bytes);  // as it is, be it a stray byte
     } else {
-      AppendUtf8(LowerOf(c.code), out);
+      AppendUtf8(LowerOf(c.value), out);
     }
-    after_letter = IsLetter(c.code);
+    after_letter = IsLetter(c.value);
   }
   return out;
 }

@@ -1,0 +1,28 @@
+#include "text/chat_ids.h"
+
+#include <string>
+
+namespace carat::text {
+
+Result<std::vector<TokenId>> EncodeSegments(const Tokenizer& tokenizer, std::span<const ChatSegment> segments) {
+  std::vector<TokenId> ids;
+  for (size_t i = 0; i < segments.size();) {
+    if (segments[i].kind == ChatSegment::Kind::kText) {
+      std::string text;  // what follows without a token between is one input: it merges across the seam
+      for (; i < segments.size() && segments[i].kind == ChatSegment::Kind::kText; ++i) text += segments[i].text;
+      const std::vector<TokenId> encoded = tokenizer.Encode(text, /*control=*/false);
+      ids.insert(ids.end(), encoded.begin(), encoded.end());
+      continue;
+    }
+    const auto id = tokenizer.Find(segments[i].text);
+    if (!id) {
+      return Fail(ErrorCode::kBadModel, "the tokenizer has no token " + segments[i].text +
+                                            ", which the chat format needs; a chat model's tokenizer has");
+    }
+    ids.push_back(*id);
+    ++i;
+  }
+  return ids;
+}
+
+}  // namespace carat::text
