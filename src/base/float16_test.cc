@@ -1,7 +1,8 @@
 #include "base/float16.h"
 
-#include <cmath>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 namespace carat {
 namespace {
@@ -19,11 +20,11 @@ TEST(Float16, EveryHalfRoundTrips) {
 }
 
 TEST(Float16, RoundsToNearestEven) {
-  EXPECT_EQ(FloatToF16(1.0f + 0x1p-11f), 0x3c00);             // tie, down to even
-  EXPECT_EQ(FloatToF16(1.0f + 0x1.8p-10f), 0x3c02);           // tie, up to even
-  EXPECT_EQ(FloatToF16(65519.0f), 0x7bff);                    // just below the tie to infinity
+  EXPECT_EQ(FloatToF16(1.0f + 0x1p-11f), 0x3c00);    // tie, down to even
+  EXPECT_EQ(FloatToF16(1.0f + 0x1.8p-10f), 0x3c02);  // tie, up to even
+  EXPECT_EQ(FloatToF16(65519.0f), 0x7bff);           // just below the tie to infinity
   EXPECT_EQ(FloatToF16(65520.0f), 0x7c00);
-  EXPECT_EQ(FloatToF16(0x1p-25f), 0x0000);                    // half of the smallest subnormal: tie to even
+  EXPECT_EQ(FloatToF16(0x1p-25f), 0x0000);  // half of the smallest subnormal: tie to even
   EXPECT_EQ(FloatToF16(0x1.8p-25f), 0x0001);
   EXPECT_EQ(FloatToF16(-0.0f), 0x8000);
 }

@@ -23,7 +23,7 @@ Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file.fd_ < 0)
     return FailErrno(errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kFailure, path);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(file.fd_, &info) != 0) return FailErrno(ErrorCode::kFailure, path);
   if (!S_ISREG(info.st_mode)) return Fail(ErrorCode::kFailure, path.string() + ": not a regular file");
   if (info.st_size == 0) return file;

@@ -1,8 +1,9 @@
 #include "base/mapped_file.h"
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <fstream>
-#include <gtest/gtest.h>
 
 namespace carat {
 namespace {

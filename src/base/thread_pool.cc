@@ -8,8 +8,8 @@ namespace carat {
 
 namespace {
 
-// How often a waiting thread looks before it sleeps: some tens of microseconds, about the length of the serial stretches
-// between two loops of a decode step. Longer spinning would steal the core from whoever else needs it.
+// How often a waiting thread looks before it sleeps: some tens of microseconds, about the length of the serial
+// stretches between two loops of a decode step. Longer spinning would steal the core from whoever else needs it.
 constexpr int kSpins = 2000;
 
 void Pause() {

@@ -25,8 +25,8 @@ struct TensorNames {
 struct Description {
   DecoderConfig config;
   TensorNames names;
-  std::string prefix;        // of the model's tensors
-  std::string layer_prefix;  // of a layer's: layer_prefix + number + "." + name
+  std::string prefix;              // of the model's tensors
+  std::string layer_prefix;        // of a layer's: layer_prefix + number + "." + name
   bool norms_are_offsets = false;  // stored as weight - 1 (Gemma 3 in a Hugging Face folder)
   bool tied_head = true;           // a head tensor, if there is one, is a copy of the embedding
 };
