@@ -13,6 +13,13 @@ namespace {
 
 constexpr size_t kMaxDepth = 32;
 
+// The beginning of a key, for a message; whole characters.
+std::string Shortened(const std::string& key) {
+  size_t size = std::min<size_t>(key.size(), 80);
+  while (size < key.size() && (static_cast<unsigned char>(key[size]) & 0xC0) == 0x80) --size;
+  return key.substr(0, size);
+}
+
 // Builds the value while the parser reads; says no instead of throwing.
 class Builder {
  public:
@@ -35,14 +42,16 @@ class Builder {
   bool end_array() { return Close(); }
 
   bool key(string_t& name) {
-    if (!keys_.back().insert(name).second) return Refuse("the key '" + name.substr(0, 80) + "' occurs twice");
+    if (!keys_.back().insert(name).second) return Refuse("the key '" + Shortened(name) + "' occurs twice");
     key_ = std::move(name);
     return true;
   }
 
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) {
-    // The library's sentence is "[json.exception...] parse error at line 1, column 2: syntax error ...".
-    const std::string text = error.what();
+    // The library's sentence is "[json.exception...] parse error at line 1, column 2: syntax error ...; last read:
+    // ...", where what was last read can be any bytes.
+    std::string text = error.what();
+    text.erase(std::min(text.find("; last read: "), text.size()));
     const size_t at = text.find("] ");
     return Refuse("byte " + std::to_string(position) + ": " + (at == std::string::npos ? text : text.substr(at + 2)));
   }

@@ -21,7 +21,7 @@ TEST(ParseJson, RefusesWithTheFileAndThePlace) {
   EXPECT_NE(Fault("{\"a\": }").find("file.json: not valid JSON: byte 7"), std::string::npos) << Fault("{\"a\": }");
   EXPECT_NE(Fault(R"({"a": 1, "a": 2})").find("'a' occurs twice"), std::string::npos);
   EXPECT_NE(Fault("{} x").find("byte 4"), std::string::npos) << Fault("{} x");
-  EXPECT_NE(Fault("[\"\xff\"]"), "");
+  EXPECT_EQ(Fault("[\"\xff\"]").find_first_of("\xff\n"), std::string::npos);
   EXPECT_NE(Fault(""), "");
   EXPECT_NE(Fault("{"), "");
   EXPECT_NE(Fault("[1e999]"), "");
@@ -29,6 +29,9 @@ TEST(ParseJson, RefusesWithTheFileAndThePlace) {
   EXPECT_NE(Fault(std::string(100000, '[')).find("nested deeper"), std::string::npos);
   EXPECT_EQ(Fault(std::string(32, '[') + std::string(32, ']')), "");
   EXPECT_EQ(Fault("{\"a\":\n}").find('\n'), std::string::npos);
+  const std::string long_key = std::string(79, 'k') + "é";
+  EXPECT_NE(Fault("{\"" + long_key + "\":1,\"" + long_key + "\":2}").find("key '" + std::string(79, 'k') + "' occurs"),
+            std::string::npos);
 }
 
 TEST(JsonObject, ChecksTypesAndRanges) {

@@ -146,7 +146,8 @@ Status TokenizerFile::ReadModel() {
     TRY_ASSIGN(const bool more, reader_.NextKey(view));
     if (!more) break;
     const std::string key(view);
-    if (std::ranges::find(keys, key) != keys.end()) return reader_.Failure("model." + key + " is there twice");
+    if (std::ranges::find(keys, key) != keys.end())
+      return reader_.Failure("model." + QuotePiece(key) + " is there twice");
     keys.push_back(key);
     TRY(ReadModelMember(key));
   }
@@ -162,7 +163,7 @@ Status TokenizerFile::ReadModelMember(std::string_view key) {
   if (key == "vocab") return ReadVocabulary();
   if (key == "merges") return ReadMerges();
   TRY_ASSIGN(const std::string_view text, reader_.Raw());
-  TRY_ASSIGN(const Json value, ParseJson(text, file_name_ + ": model." + std::string(key)));
+  TRY_ASSIGN(const Json value, ParseJson(text, file_name_ + ": model." + QuotePiece(key)));
   const auto check = [&](bool accepted, std::string_view expected) -> Status {
     if (accepted) return {};
     return Failure("model." + std::string(key) + " is " +
