@@ -11,6 +11,7 @@
 //                lane j = fma(float(integer j), w.scale[2*block + j/4] * x.scale[block], lane j). Then the tree from 8.
 //                Where the weights have offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at
 //                last.
+//   code sum:    exact in 32 bits, so in any order; then float(sum) * (x.scale * w.scale), each step rounded once.
 #pragma once
 
 #include <cstddef>
@@ -40,6 +41,26 @@ struct A8Rows {
   const float* scaled_sum;
   int64_t codes_stride, scale_stride, sum_stride;
 };
+
+// Rounding with a static scale, as Google's low-bit releases have it: code = clamp(round-half-even(x / scale), -128,
+// 127) by a true division; infinities clip.
+//
+// Weights in the code formats of quant/codes.h, one scale per row.
+struct CodeRows {
+  const std::byte* packed;
+  int64_t row_bytes;
+  const float* scale;  // [rows]
+};
+// Activations of static scale, dealt as the codes of a packed byte are: with b bits a code there are 8/b planes, and
+// code k of a row is number k / planes of plane k % planes. Planes are `plane` bytes long, a multiple of kPlaneStep,
+// and end in zeros.
+struct PlaneRows {
+  const int8_t* codes;  // 64-byte aligned
+  int64_t codes_stride, plane;
+  const float* scale;  // [tokens]; NaN where the row had a NaN, so that the error shows in the result
+  const int32_t* sum;  // [tokens]: of the row's codes
+};
+inline constexpr int64_t kPlaneStep = 64;
 
 // Weights of any block type, unpacked to one form: w = scale[i/16] * code[i] + offset[i/16]. Codes are in -128..127.
 struct S8Row {
@@ -75,6 +96,21 @@ struct Kernels {
   // The same on codes; int8 dot. k is a multiple of 32.
   void (*gemm_s8)(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y,
                   int64_t y_stride);
+
+  // codes[0..n) of a row. Indexed by quant::Type; null where !IsCodes.
+  void (*unpack_codes[quant::kTypeCount])(const std::byte* packed, int64_t n, int8_t* codes);
+  // y[i] = float(codes[i]) * scale.
+  void (*scale_codes)(const int8_t* codes, float scale, int64_t n, float* y);
+  // Static rounding of n floats. Returns `scale`, or NaN if there is a NaN (whose code is 0).
+  float (*quantize_static)(const float* x, int64_t n, float scale, int8_t* codes);
+  // x = code * scale, in place. NaN stays NaN, and zero keeps its sign.
+  void (*round_static)(float* x, int64_t n, float scale);
+  // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes. Returns the sum of the codes.
+  int32_t (*deal_codes)(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+  // y[t * y_stride + n] = code sum of w[n] and x[t]. Indexed by quant::Type: C8, C4, C2.
+  // k <= quant::MaxExactColumns(type).
+  void (*gemm_codes[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k,
+                                        float* y, int64_t y_stride);
 
   // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place
   // allowed.

@@ -13,7 +13,8 @@ const TypeInfo& Info(Type type) {
       {"I16", 1, 2},      {"I32", 1, 4},        {"I64", 1, 8},      {"U8", 1, 1},       {"BOOL", 1, 1},
       {"Q4_0", 32, 18},   {"Q4_1", 32, 20},     {"Q5_0", 32, 22},   {"Q5_1", 32, 24},   {"Q8_0", 32, 34},
       {"IQ4_NL", 32, 18}, {"Q2_K", 256, 84},    {"Q3_K", 256, 110}, {"Q4_K", 256, 144}, {"Q5_K", 256, 176},
-      {"Q6_K", 256, 210}, {"IQ4_XS", 256, 136},
+      {"Q6_K", 256, 210}, {"IQ4_XS", 256, 136}, {"C8", 1, 1},       {"C4", 2, 1},       {"C2", 4, 1},
+      {"G4", 32, 16},
   }};
   const auto index = static_cast<size_t>(type);
   CHECK(index < kInfo.size());
@@ -22,10 +23,11 @@ const TypeInfo& Info(Type type) {
 
 std::optional<uint64_t> RowBytes(Type type, uint64_t elements) {
   const TypeInfo& info = Info(type);
-  if (elements % static_cast<uint64_t>(info.block_elements) != 0) return std::nullopt;
+  const auto block = static_cast<uint64_t>(info.block_elements);
+  const bool whole = elements % block == 0;
+  if (!whole && type != Type::kC4 && type != Type::kC2) return std::nullopt;
   uint64_t bytes = 0;
-  if (__builtin_mul_overflow(elements / static_cast<uint64_t>(info.block_elements),
-                             static_cast<uint64_t>(info.block_bytes), &bytes))
+  if (__builtin_mul_overflow(elements / block + (whole ? 0 : 1), static_cast<uint64_t>(info.block_bytes), &bytes))
     return std::nullopt;
   return bytes;
 }

@@ -33,8 +33,13 @@ enum class Type : uint8_t {
   kQ5_K,
   kQ6_K,
   kIQ4_XS,
+  // Codes whose scales are a tensor of their own (quant/codes.h).
+  kC8,
+  kC4,
+  kC2,
+  kG4,
 };
-inline constexpr int kTypeCount = static_cast<int>(Type::kIQ4_XS) + 1;
+inline constexpr int kTypeCount = static_cast<int>(Type::kG4) + 1;
 
 struct TypeInfo {
   std::string_view name;  // as GGUF tools print it: "Q4_K"
@@ -45,11 +50,13 @@ struct TypeInfo {
 const TypeInfo& Info(Type type);
 
 inline bool IsFloat(Type type) { return type == Type::kF32 || type == Type::kF16 || type == Type::kBF16; }
-inline bool IsBlock(Type type) { return Info(type).block_elements > 1; }
-// Can the engine compute with a matrix of this type? (Floats and blocks; not integers.)
+inline bool IsCodes(Type type) { return type >= Type::kC8; }
+inline bool IsBlock(Type type) { return Info(type).block_elements > 1 && !IsCodes(type); }
+// Do the bytes of such a tensor alone say what its weights are? (Floats and blocks; not integers, nor codes.)
 inline bool IsWeight(Type type) { return IsFloat(type) || IsBlock(type); }
 
-// Bytes of a row of `elements`, or nothing if it is not a whole number of blocks or overflows.
+// Bytes of a row of `elements`, or nothing if it is not a whole number of blocks or overflows. A row of C4 or C2 may
+// end inside a byte.
 std::optional<uint64_t> RowBytes(Type type, uint64_t elements);
 
 }  // namespace carat::quant

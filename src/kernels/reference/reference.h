@@ -22,6 +22,17 @@ void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int
              int64_t k, float* y, int64_t y_stride);
 void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
 
+// `kType`: the formats of quant/codes.h.
+template <quant::Type kType>
+void UnpackCodes(const std::byte* packed, int64_t n, int8_t* codes);
+void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y);
+float QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes);
+void RoundStatic(float* x, int64_t n, float scale);
+int32_t DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+template <quant::Type kType>
+void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride);
+
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);
 void GeluMul(const float* gate, const float* up, int64_t n, float* out);
 void SoftCap(float* x, int64_t n, float cap);

@@ -1,0 +1,116 @@
+// The code formats: whatever the weights, activations and scales, every table of kernels computes the same bits.
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/testing.h"
+#include "quant/codes.h"
+
+using namespace carat;
+using kernels::Kernels;
+using quant::Type;
+
+namespace {
+
+// Numbers of the input, zeros behind its end.
+struct Input {
+  const uint8_t* data;
+  size_t size;
+  template <typename T>
+  T Take() {
+    T value = {};
+    const size_t bytes = size < sizeof(T) ? size : sizeof(T);
+    std::memcpy(&value, data, bytes);
+    data += bytes;
+    size -= bytes;
+    return value;
+  }
+};
+
+struct Case {
+  Type type;
+  int64_t k, rows, tokens;
+  std::vector<std::byte> packed;
+  std::vector<float> w_scale, x;
+  float x_scale;
+};
+
+// What a table makes of a case, step by step.
+struct Answer {
+  std::vector<int8_t, kernels::testing::Aligned32<int8_t>> weights, codes, dealt;
+  std::vector<float> floats, rounded, scale, y;
+  std::vector<int32_t> sum;
+};
+
+Answer Compute(const Kernels& table, const Case& in) {
+  Answer out;
+  const auto type = static_cast<size_t>(in.type);
+  const int64_t row_bytes = static_cast<int64_t>(in.packed.size()) / in.rows;
+  const int planes = 8 / quant::CodeBits(in.type);
+  const int64_t plane = (in.k / planes + kernels::kPlaneStep) / kernels::kPlaneStep * kernels::kPlaneStep;
+  const auto columns = static_cast<size_t>(in.k);
+  out.weights.resize(columns);
+  out.floats.resize(columns);
+  table.unpack_codes[type](in.packed.data(), in.k, out.weights.data());
+  table.scale_codes(out.weights.data(), in.w_scale[0], in.k, out.floats.data());
+  out.rounded = in.x;
+  table.round_static(out.rounded.data(), static_cast<int64_t>(out.rounded.size()), in.x_scale);
+  out.codes.resize(in.x.size());
+  out.dealt.resize(static_cast<size_t>(in.tokens * planes * plane));
+  for (int64_t t = 0; t < in.tokens; ++t) {
+    int8_t* codes = out.codes.data() + t * in.k;
+    out.scale.push_back(table.quantize_static(in.x.data() + t * in.k, in.k, in.x_scale, codes));
+    out.sum.push_back(table.deal_codes(codes, in.k, planes, plane, out.dealt.data() + t * planes * plane));
+  }
+  out.y.resize(static_cast<size_t>(in.tokens * in.rows));
+  table.gemm_codes[type]({.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()}, in.rows,
+                         {.codes = out.dealt.data(),
+                          .codes_stride = planes * plane,
+                          .plane = plane,
+                          .scale = out.scale.data(),
+                          .sum = out.sum.data()},
+                         in.tokens, in.k, out.y.data(), in.rows);
+  return out;
+}
+
+template <typename T>
+void MustBeSame(const T& a, const T& b) {
+  if (kernels::testing::FirstDifference(a, b) >= 0) std::abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input input = {data, size};
+  static constexpr Type kTypes[] = {Type::kC8, Type::kC4, Type::kC2};
+  Case in;
+  in.type = kTypes[input.Take<uint8_t>() % 3];
+  in.k = 1 + input.Take<uint16_t>() % 700;
+  in.rows = 1 + input.Take<uint8_t>() % 9;
+  in.tokens = 1 + input.Take<uint8_t>() % 9;
+  in.x_scale = std::abs(input.Take<float>());
+  if (!(in.x_scale > 0) || in.x_scale > 1e38f) in.x_scale = 0.0123f;
+  for (int64_t n = 0; n < in.rows; ++n) in.w_scale.push_back(input.Take<float>());
+  in.packed.resize(static_cast<size_t>(in.rows) * *quant::RowBytes(in.type, static_cast<uint64_t>(in.k)));
+  for (std::byte& byte : in.packed) byte = input.Take<std::byte>();
+  // Activations as floats of any kind, or as small numbers and a half.
+  const bool any_bits = input.Take<uint8_t>() % 2 == 0;
+  for (int64_t i = 0; i < in.tokens * in.k; ++i)
+    in.x.push_back(any_bits ? input.Take<float>() : (static_cast<float>(input.Take<int8_t>()) + 0.5f) * in.x_scale);
+
+  const std::vector<const Kernels*> tables = kernels::testing::TablesToTest();
+  const Answer expected = Compute(*tables[0], in);
+  for (const Kernels* table : tables) {
+    const Answer actual = Compute(*table, in);
+    MustBeSame(actual.weights, expected.weights);
+    MustBeSame(actual.floats, expected.floats);
+    MustBeSame(actual.rounded, expected.rounded);
+    MustBeSame(actual.codes, expected.codes);
+    MustBeSame(actual.dealt, expected.dealt);
+    MustBeSame(actual.scale, expected.scale);
+    MustBeSame(actual.y, expected.y);
+    if (actual.sum != expected.sum) std::abort();
+  }
+  return 0;
+}

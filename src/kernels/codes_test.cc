@@ -1,0 +1,246 @@
+// The code formats and static rounding: the scalar kernels against the definitions, every table against the scalar one.
+#include "quant/codes.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "kernels/expect.h"
+#include "kernels/kernels.h"
+#include "kernels/testing.h"
+
+namespace carat::kernels {
+namespace {
+
+using quant::Type;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+const Kernels& Scalar() { return *AllKernels()[0]; }
+
+TEST(CodeFormats, SizesOfRows) {
+  EXPECT_EQ(quant::RowBytes(Type::kC8, 7), 7u);
+  EXPECT_EQ(quant::RowBytes(Type::kC4, 7), 4u);
+  EXPECT_EQ(quant::RowBytes(Type::kC2, 7), 2u);
+  EXPECT_EQ(quant::RowBytes(Type::kC2, 8), 2u);
+  EXPECT_EQ(quant::RowBytes(Type::kG4, 64), 32u);
+  EXPECT_FALSE(quant::RowBytes(Type::kG4, 40));
+  EXPECT_TRUE(quant::IsCodes(Type::kC8) && quant::IsCodes(Type::kG4) && !quant::IsCodes(Type::kIQ4_XS));
+  EXPECT_FALSE(quant::IsWeight(Type::kC4) || quant::IsBlock(Type::kC4));
+}
+
+TEST(CodeFormats, FieldsAreCountedFromTheLowEndAndAreOffset) {
+  const std::array bytes = {std::byte{0xe4}, std::byte{0x80}};
+  std::array<int8_t, 8> codes = {};
+  Scalar().unpack_codes[static_cast<int>(Type::kC2)](bytes.data(), 8, codes.data());
+  EXPECT_EQ(codes, (std::array<int8_t, 8>{-2, -1, 0, 1, -2, -2, -2, 0}));
+  codes = {};
+  Scalar().unpack_codes[static_cast<int>(Type::kC4)](bytes.data(), 3, codes.data());
+  EXPECT_EQ(codes, (std::array<int8_t, 8>{-4, 6, -8}));
+  Scalar().unpack_codes[static_cast<int>(Type::kG4)](bytes.data(), 4, codes.data());
+  EXPECT_EQ(codes, (std::array<int8_t, 8>{-4, 6, -8, 0}));
+  codes = {};
+  Scalar().unpack_codes[static_cast<int>(Type::kC8)](bytes.data(), 2, codes.data());
+  EXPECT_EQ(codes, (std::array<int8_t, 8>{-28, -128}));
+}
+
+TEST(StaticRounding, TiesToEvenAndClips) {
+  const std::vector<float> x = {0.5f,  1.5f,    -0.5f,  -2.5f,     127.4f,    127.5f,
+                                1e30f, -128.5f, -1e30f, kInfinity, -kInfinity};
+  const std::vector<float> expected = {0, 2, 0, -2, 127, 127, 127, -128, -128, 127, -128};
+  std::vector<int8_t> codes(x.size());
+  EXPECT_EQ(Scalar().quantize_static(x.data(), static_cast<int64_t>(x.size()), 1.0f, codes.data()), 1.0f);
+  std::vector<float> rounded = x;
+  Scalar().round_static(rounded.data(), static_cast<int64_t>(x.size()), 1.0f);
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(codes[i], expected[i]) << x[i];
+    EXPECT_EQ(rounded[i], expected[i]) << x[i];
+  }
+  EXPECT_TRUE(std::signbit(rounded[2]));
+}
+
+TEST(StaticRounding, DividesTruly) {
+  // 12.5 steps as the quotient has it, 12.500001 as the product with the reciprocal has it.
+  const float scale = 0.0123f, reciprocal = 1.0f / scale;
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> uniform(-1.5f, 1.5f);
+  int picky = 0;
+  for (int i = 0; i < 2'000'000; ++i) {
+    const float x = uniform(random);
+    if (std::nearbyint(x / scale) == std::nearbyint(x * reciprocal)) continue;
+    ++picky;
+    int8_t code = 0;
+    Scalar().quantize_static(&x, 1, scale, &code);
+    EXPECT_EQ(static_cast<float>(code), std::nearbyint(x / scale));
+  }
+  EXPECT_GT(picky, 0);
+}
+
+TEST(StaticRounding, NanShowsInTheScale) {
+  const std::array x = {1.0f, kNan, 3.0f};
+  std::array<int8_t, 3> codes = {};
+  EXPECT_TRUE(std::isnan(Scalar().quantize_static(x.data(), 3, 1.0f, codes.data())));
+  EXPECT_EQ(codes, (std::array<int8_t, 3>{1, 0, 3}));
+  std::array<float, 3> rounded = x;
+  Scalar().round_static(rounded.data(), 3, 1.0f);
+  EXPECT_TRUE(std::isnan(rounded[1]));
+}
+
+class CodesTest : public ::testing::TestWithParam<const Kernels*> {
+ protected:
+  const Kernels& table() const { return *GetParam(); }
+
+  std::vector<float> Floats(int64_t n) {
+    std::normal_distribution<float> normal(0.0f, 60.0f);
+    std::vector<float> values(static_cast<size_t>(n));
+    for (float& value : values) {
+      value = normal(random_);
+      if (random_() % 4 == 0) value = std::round(value) + 0.5f;
+      if (random_() % 64 == 0) value = std::bit_cast<float>(static_cast<uint32_t>(random_()));
+    }
+    return values;
+  }
+  std::vector<int8_t> Codes(int64_t n) {
+    std::vector<int8_t> codes(static_cast<size_t>(n));
+    for (int8_t& code : codes) code = static_cast<int8_t>(random_() % 5 == 0 ? 128 : random_());
+    return codes;
+  }
+
+  std::mt19937 random_{7};
+};
+
+TEST_P(CodesTest, IsComplete) {
+  for (int i = 0; i < quant::kTypeCount; ++i) {
+    const auto type = static_cast<Type>(i);
+    EXPECT_EQ(table().unpack_codes[i] != nullptr, quant::IsCodes(type)) << quant::Info(type).name;
+    EXPECT_EQ(table().gemm_codes[i] != nullptr, quant::IsCodes(type) && type != Type::kG4) << quant::Info(type).name;
+  }
+}
+
+TEST_P(CodesTest, UnpackAndScale) {
+  for (const Type type : {Type::kC8, Type::kC4, Type::kC2, Type::kG4})
+    for (const int64_t n : {1, 2, 3, 31, 32, 33, 63, 64, 65, 127, 128, 129, 256, 300}) {
+      SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << n);
+      std::vector<std::byte> packed(static_cast<size_t>(n));
+      for (std::byte& byte : packed) byte = static_cast<std::byte>(random_());
+      std::vector<int8_t> a(static_cast<size_t>(n) + 1, 77), b = a;
+      table().unpack_codes[static_cast<int>(type)](packed.data(), n, a.data());
+      Scalar().unpack_codes[static_cast<int>(type)](packed.data(), n, b.data());
+      testing::ExpectSameBits(a, b);
+      std::vector<float> x(a.size(), 5.0f), y = x;
+      table().scale_codes(a.data(), 0.0123f, n, x.data());
+      Scalar().scale_codes(a.data(), 0.0123f, n, y.data());
+      testing::ExpectSameBits(x, y);
+    }
+}
+
+TEST_P(CodesTest, RoundAndDeal) {
+  for (const int64_t n : {1, 2, 7, 8, 9, 31, 32, 33, 64, 100, 129, 255, 257, 500})
+    for (const float scale : {1.0f, 0.0123f, 1e-30f, 217.3f}) {
+      SCOPED_TRACE(::testing::Message() << n << " numbers, scale " << scale);
+      std::vector<float> x = Floats(n);
+      for (float& value : x) value *= scale;
+      std::vector<int8_t> a(static_cast<size_t>(n) + 1, 77), b = a;
+      const float scale_a = table().quantize_static(x.data(), n, scale, a.data());
+      const float scale_b = Scalar().quantize_static(x.data(), n, scale, b.data());
+      EXPECT_TRUE(testing::SameBits(scale_a, scale_b));
+      testing::ExpectSameBits(a, b);
+      x.push_back(5.0f);
+      std::vector<float> y = x;
+      table().round_static(x.data(), n, scale);
+      Scalar().round_static(y.data(), n, scale);
+      testing::ExpectSameBits(x, y);
+
+      for (const int planes : {1, 2, 4}) {
+        const int64_t plane = (n / planes + 1 + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
+        std::vector<int8_t> dealt_a(static_cast<size_t>(planes * plane) + 1, 77), dealt_b = dealt_a;
+        EXPECT_EQ(table().deal_codes(a.data(), n, planes, plane, dealt_a.data()),
+                  Scalar().deal_codes(a.data(), n, planes, plane, dealt_b.data()));
+        testing::ExpectSameBits(dealt_a, dealt_b);
+      }
+    }
+}
+
+TEST_P(CodesTest, ProductsAreExact) {
+  constexpr int64_t kRows = 7, kTokens = 6;
+  for (const Type type : {Type::kC8, Type::kC4, Type::kC2})
+    for (const int64_t k : {1, 2, 3, 5, 31, 64, 65, 127, 128, 129, 255, 257, 260, 511, 700}) {
+      SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << k);
+      const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+      // Exactly as long as it must be, so that a sanitizer sees what reads beyond the end of a file.
+      std::vector<std::byte> packed(static_cast<size_t>(kRows * row_bytes));
+      for (std::byte& byte : packed) byte = static_cast<std::byte>(random_());
+      std::fill_n(packed.begin(), row_bytes, type == Type::kC8 ? std::byte{0x80} : std::byte{0});  // extreme sums
+      std::fill_n(packed.begin() + row_bytes, row_bytes, type == Type::kC8 ? std::byte{0x7f} : std::byte{0xff});
+      std::vector<float> w_scale(kRows);
+      for (float& scale : w_scale) scale = std::exp(static_cast<float>(random_() % 100) / 50.0f) * 0.01f;
+      const int planes = 8 / quant::CodeBits(type);
+      const int64_t plane = ((k + planes - 1) / planes + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
+      std::vector<int8_t, testing::Aligned32<int8_t>> dealt(static_cast<size_t>(kTokens * planes * plane));
+      std::vector<int32_t> sum(kTokens);
+      std::vector<std::vector<int8_t>> codes;
+      std::vector<float> x_scale = {0.5f, 0.25f, 0.1f, kNan, 3.7e-5f, 217.3f};
+      for (int64_t t = 0; t < kTokens; ++t) {
+        codes.push_back(Codes(k));
+        if (t < 2) std::ranges::fill(codes.back(), t == 0 ? int8_t{-128} : int8_t{127});
+        sum[static_cast<size_t>(t)] =
+            Scalar().deal_codes(codes.back().data(), k, planes, plane, dealt.data() + t * planes * plane);
+      }
+      const CodeRows w = {.packed = packed.data(), .row_bytes = row_bytes, .scale = w_scale.data()};
+      const PlaneRows x = {.codes = dealt.data(),
+                           .codes_stride = planes * plane,
+                           .plane = plane,
+                           .scale = x_scale.data(),
+                           .sum = sum.data()};
+      for (const int64_t rows : {1, 2, 3, 4, 5, 7})
+        for (const int64_t tokens : {1, 2, 3, 4, 5, 6}) {
+          std::vector<float> y(static_cast<size_t>(kTokens * (kRows + 1)), 5.0f);
+          table().gemm_codes[static_cast<int>(type)](w, rows, x, tokens, k, y.data(), kRows + 1);
+          std::vector<float> expected(y.size(), 5.0f);
+          std::vector<int8_t> row(static_cast<size_t>(k));
+          for (int64_t n = 0; n < rows; ++n) {
+            Scalar().unpack_codes[static_cast<int>(type)](packed.data() + n * row_bytes, k, row.data());
+            for (int64_t t = 0; t < tokens; ++t) {
+              int64_t exact = 0;
+              for (size_t i = 0; i < row.size(); ++i) exact += int64_t{row[i]} * codes[static_cast<size_t>(t)][i];
+              expected[static_cast<size_t>(t * (kRows + 1) + n)] =
+                  static_cast<float>(exact) * (x_scale[static_cast<size_t>(t)] * w_scale[static_cast<size_t>(n)]);
+            }
+          }
+          testing::ExpectSameBits(y, expected);
+        }
+    }
+}
+
+// The longest rows that sums of 32 bits are exact for.
+TEST_P(CodesTest, LongRowsOfExtremesAreExact) {
+  for (const Type type : {Type::kC8, Type::kC4}) {
+    const int64_t k = type == Type::kC8 ? quant::MaxExactColumns(type) : 300'000;
+    const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+    const int planes = 8 / quant::CodeBits(type);
+    const int64_t plane = ((k + planes - 1) / planes + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
+    const std::vector<std::byte> packed(static_cast<size_t>(row_bytes),
+                                        type == Type::kC8 ? std::byte{0x80} : std::byte{0});
+    const std::vector<int8_t> codes(static_cast<size_t>(k), int8_t{-128});
+    std::vector<int8_t, testing::Aligned32<int8_t>> dealt(static_cast<size_t>(planes * plane));
+    const int32_t sum = table().deal_codes(codes.data(), k, planes, plane, dealt.data());
+    const float one = 1.0f;
+    float y = 0;
+    table().gemm_codes[static_cast<int>(type)](
+        {.packed = packed.data(), .row_bytes = row_bytes, .scale = &one}, 1,
+        {.codes = dealt.data(), .codes_stride = planes * plane, .plane = plane, .scale = &one, .sum = &sum}, 1, k, &y,
+        1);
+    EXPECT_EQ(y, static_cast<float>(k * 128 * (1 << (quant::CodeBits(type) - 1))));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, CodesTest, ::testing::ValuesIn(testing::TablesToTest()), testing::TableName);
+
+}  // namespace
+}  // namespace carat::kernels

@@ -1,0 +1,86 @@
+// The code formats, static rounding, and the exact products of both.
+#include "quant/codes.h"
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/reference/reference.h"
+
+namespace carat::kernels::reference {
+namespace {
+
+using quant::Type;
+
+// Code k of a row.
+template <int kBits>
+int Code(const std::byte* packed, int64_t k) {
+  if (kBits == 8) return static_cast<int8_t>(packed[k]);
+  const int64_t bit = k * kBits;
+  const int field = (std::to_integer<int>(packed[bit / 8]) >> (bit % 8)) & ((1 << kBits) - 1);
+  return field - (1 << (kBits - 1));
+}
+
+// The code as a float: a NaN stays one, and zero keeps its sign.
+float RoundToCode(float x, float scale) {
+  const float rounded = std::nearbyint(x / scale);
+  return rounded < -128.0f ? -128.0f : rounded > 127.0f ? 127.0f : rounded;
+}
+
+}  // namespace
+
+template <Type kType>
+void UnpackCodes(const std::byte* packed, int64_t n, int8_t* codes) {
+  for (int64_t k = 0; k < n; ++k) codes[k] = static_cast<int8_t>(Code<quant::CodeBits(kType)>(packed, k));
+}
+
+void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(codes[i]) * scale;
+}
+
+float QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) {
+  bool nan = false;
+  for (int64_t i = 0; i < n; ++i) {
+    const float code = RoundToCode(x[i], scale);
+    nan = nan || code != code;
+    codes[i] = code != code ? int8_t{0} : static_cast<int8_t>(code);
+  }
+  return nan ? std::numeric_limits<float>::quiet_NaN() : scale;
+}
+
+void RoundStatic(float* x, int64_t n, float scale) {
+  for (int64_t i = 0; i < n; ++i) x[i] = RoundToCode(x[i], scale) * scale;
+}
+
+int32_t DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out) {
+  int32_t sum = 0;
+  for (int64_t i = 0; i < planes * plane; ++i) {
+    const int64_t k = i % plane * planes + i / plane;
+    out[i] = k < n ? codes[k] : int8_t{0};
+    sum += out[i];
+  }
+  return sum;
+}
+
+template <Type kType>
+void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride) {
+  constexpr int kBits = quant::CodeBits(kType), kPlanes = 8 / kBits;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const int8_t* token = x.codes + t * x.codes_stride;
+    for (int64_t n = 0; n < rows; ++n) {
+      const std::byte* row = w.packed + n * w.row_bytes;
+      int32_t sum = 0;
+      for (int64_t i = 0; i < k; ++i) sum += Code<kBits>(row, i) * token[i % kPlanes * x.plane + i / kPlanes];
+      y[t * y_stride + n] = static_cast<float>(sum) * (x.scale[t] * w.scale[n]);
+    }
+  }
+}
+
+template void UnpackCodes<Type::kC8>(const std::byte*, int64_t, int8_t*);
+template void UnpackCodes<Type::kC4>(const std::byte*, int64_t, int8_t*);
+template void UnpackCodes<Type::kC2>(const std::byte*, int64_t, int8_t*);
+template void GemmCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
+template void GemmCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
+template void GemmCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
+
+}  // namespace carat::kernels::reference
