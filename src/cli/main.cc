@@ -32,6 +32,8 @@ int Main(Console& console, int argc, char** argv) {
   app.get_formatter()->column_width(34);
 
   Action action;
+  AddTokenize(app, action);
+  AddRender(app, action);
   AddDoctor(app, action);
   AddEnvironmentTwins(app);
 

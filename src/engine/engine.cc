@@ -8,6 +8,7 @@
 #include "engine/defaults.h"
 #include "engine/engine_impl.h"
 #include "engine/load_tokenizer.h"
+#include "text/chat_ids.h"
 
 namespace carat {
 
@@ -48,11 +49,7 @@ Result<ModelInfo> Describe(const Engine::Impl& impl) {
   info.stop_ids = std::move(defaults.stop_ids);
   info.weight_bytes = impl.model.weight_bytes;
   info.ple_bytes = config.ple_width > 0 ? impl.model.ple_table.size_bytes() : 0;
-  if (tokenizer != nullptr) {
-    const char* turn = config.architecture == "gemma4" ? "<|turn>" : "<start_of_turn>";
-    const std::optional<TokenId> id = tokenizer->Find(turn);
-    info.has_chat_format = id && tokenizer->Kind(*id) != text::PieceKind::kNormal;
-  }
+  info.has_chat_format = tokenizer != nullptr && text::ChatFormatOf(*tokenizer).has_value();
   return info;
 }
 

@@ -4,6 +4,16 @@
 
 namespace carat::text {
 
+std::optional<ChatFormat> ChatFormatOf(const Tokenizer& tokenizer) {
+  const auto has_marker = [&](std::string_view piece) {
+    const std::optional<TokenId> id = tokenizer.Find(piece);
+    return id && tokenizer.Kind(*id) != PieceKind::kNormal;
+  };
+  if (has_marker("<|turn>")) return ChatFormat::kGemma4;
+  if (has_marker("<start_of_turn>")) return ChatFormat::kGemma3;
+  return std::nullopt;
+}
+
 Result<std::vector<TokenId>> EncodeSegments(const Tokenizer& tokenizer, std::span<const ChatSegment> segments) {
   std::vector<TokenId> ids;
   for (size_t i = 0; i < segments.size();) {

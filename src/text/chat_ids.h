@@ -1,6 +1,7 @@
-// From the segments of a prompt to token ids.
+// Where chat format and tokenizer meet: from the segments of a prompt to token ids.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -10,6 +11,9 @@
 #include "text/tokenizer.h"
 
 namespace carat::text {
+
+// The format whose turns the tokenizer has markers for; none if it has neither's.
+std::optional<ChatFormat> ChatFormatOf(const Tokenizer& tokenizer);
 
 // A medium becomes its one placeholder token. Error: kBadModel if the tokenizer lacks a control token of the format.
 Result<std::vector<TokenId>> EncodeSegments(const Tokenizer& tokenizer, std::span<const ChatSegment> segments);
