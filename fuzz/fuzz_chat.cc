@@ -1,7 +1,9 @@
 // Chat: an input that begins with '{' is a conversation, rendered in both formats or refused; any other is an answer of
 // the model, read token by token. What comes out is valid UTF-8 and valid JSON, nothing from outside becomes a control
 // token, and an answer reads the same however its text was cut into tokens. After a byte 0xFE the input is repeated to
-// 64 KiB, so that work that grows faster than its input runs into the fuzzer's time limit.
+// 64 KiB, so that work that grows faster than its input runs into the fuzzer's time limit; only if its size is a power
+// of two, since one such run takes as long as a thousand others.
+#include <bit>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -158,7 +160,7 @@ void CheckCallReaders(std::string_view call) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string input(reinterpret_cast<const char*>(data), size);
-  if (input.starts_with('\xfe') && size > 1) {
+  if (input.starts_with('\xfe') && std::has_single_bit(size - 1)) {
     const std::string unit = input.substr(1);
     for (input.clear(); input.size() < kStretchedBytes;) input += unit;
   }

@@ -2,11 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
+#include "tests/support/fetched_tokenizers.h"
 #include "tests/support/gguf_builder.h"
 
 namespace carat {
@@ -101,6 +105,11 @@ class LoadTokenizerTest : public testing::Test {
 
   std::filesystem::path folder_;
 };
+
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 std::string Cut(const Tokenizer& tokenizer, std::string_view text, bool control = false) {
   std::string out;
@@ -236,6 +245,50 @@ TEST_F(LoadTokenizerTest, RefusesDamagedVocabularies) {
               v.merges.clear();
             }),
             "tokenizer: has 0 tokens; 1 to 2097152 are supported");
+}
+
+// The vocabulary of Gemma 4 as a GGUF file has it, with and without its merges: the same tokens as from tokenizer.json.
+TEST_F(LoadTokenizerTest, GivesTheTokensOfTheTokenizerJson) {
+  const std::filesystem::path path = testing_support::FetchedTokenizer("gemma4");
+  if (!std::filesystem::exists(path)) {
+    if (std::getenv("CARAT_REQUIRE_DATA") != nullptr) FAIL() << path << " is missing";
+    GTEST_SKIP() << "scripts/fetch_tokenizer.sh fetches the vocabularies";
+  }
+  const std::string json = ReadFile(path);
+  const auto expected = Tokenizer::FromJson(json, path.string());
+  ASSERT_TRUE(expected) << expected.error().message;
+  Vocabulary vocabulary;
+  vocabulary.tokens.clear();
+  vocabulary.types.clear();
+  for (TokenId id = 0; id < expected->size(); ++id) {
+    const PieceKind kind = expected->Kind(id);
+    vocabulary.Add(std::string(expected->Piece(id)), kind == PieceKind::kByte      ? 6
+                                                     : kind == PieceKind::kControl ? 3
+                                                                                   : 1);
+  }
+  for (const bool merges : {false, true}) {
+    vocabulary.has_merges = merges;
+    vocabulary.merges.clear();
+    if (merges) {
+      const auto file = ParseJson(json, path.string());
+      ASSERT_TRUE(file) << file.error().message;
+      for (const Json& merge : (*file)["model"]["merges"])
+        vocabulary.merges.push_back(merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+      EXPECT_EQ(vocabulary.merges.size(), 514906u);
+    }
+    const auto tokenizer = Load(vocabulary);
+    ASSERT_TRUE(tokenizer && *tokenizer) << tokenizer.error().message;
+    const std::string folder = std::string(CARAT_SOURCE_DIR) + "/tests/data/tokenizer/";
+    for (const char* name : {"known-answers.json", "random-strings.json"}) {
+      const auto records = ParseJson(ReadFile(folder + name), name);
+      ASSERT_TRUE(records) << records.error().message;
+      for (const Json& record : *records) {
+        const auto text = record["text"].get<std::string>();
+        for (const bool control : {false, true})
+          EXPECT_EQ((*tokenizer)->Encode(text, control), expected->Encode(text, control)) << record["text"].dump();
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -40,7 +40,13 @@ Result<std::filesystem::path> FindGguf(const std::filesystem::path& folder) {
 
 }  // namespace
 
-Result<Checkpoint> Checkpoint::Open(const std::filesystem::path& path) {
+Result<Checkpoint> Checkpoint::Open(const std::filesystem::path& path) { return OpenAny(path, /*weights=*/true); }
+
+Result<Checkpoint> Checkpoint::OpenForText(const std::filesystem::path& path) {
+  return OpenAny(path, /*weights=*/false);
+}
+
+Result<Checkpoint> Checkpoint::OpenAny(const std::filesystem::path& path, bool weights) {
   std::error_code error;
   if (!std::filesystem::exists(path, error))
     return Fail(ErrorCode::kNotFound, path.string() + ": no such file or folder");
@@ -48,19 +54,13 @@ Result<Checkpoint> Checkpoint::Open(const std::filesystem::path& path) {
     if (path.extension() == ".safetensors")
       return Fail(ErrorCode::kUsage,
                   path.string() + ": name the folder, which holds config.json and the tokenizer as well");
-    return OpenGguf(path);
+    return OpenGguf(path, weights);
   }
-  if (std::filesystem::exists(path / "config.json", error)) return OpenFolder(path, /*weights=*/true);
+  if (std::filesystem::exists(path / "config.json", error) ||
+      (!weights && std::filesystem::exists(path / "tokenizer.json", error)))
+    return OpenFolder(path, weights);
   TRY_ASSIGN(const std::filesystem::path file, FindGguf(path));
-  return OpenGguf(file);
-}
-
-Result<Checkpoint> Checkpoint::OpenForText(const std::filesystem::path& path) {
-  std::error_code error;
-  const bool folder = std::filesystem::is_directory(path, error);
-  const bool hf = folder && (std::filesystem::exists(path / "config.json", error) ||
-                             std::filesystem::exists(path / "tokenizer.json", error));
-  return hf ? OpenFolder(path, /*weights=*/false) : Open(path);
+  return OpenGguf(file, weights);
 }
 
 const Tensor* Checkpoint::Find(std::string_view name) const {
@@ -75,10 +75,15 @@ Status Checkpoint::SortTensors() {
   return {};
 }
 
-Result<Checkpoint> Checkpoint::OpenGguf(const std::filesystem::path& path) {
+Result<Checkpoint> Checkpoint::OpenGguf(const std::filesystem::path& path, bool weights) {
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   TRY_ASSIGN(MappedFile file, MappedFile::Open(path));
+  if (!weights) {
+    TRY_ASSIGN(checkpoint.gguf_, ParseGgufMetadata(file.bytes(), path.string()));
+    checkpoint.files_.push_back(std::move(file));
+    return checkpoint;
+  }
   TRY(checkpoint.AddGgufShard(std::move(file), 0, 0));
   TRY_ASSIGN(const int64_t shards, checkpoint.gguf_->IntegerOr("split.count", 1, 0, kMaxShards));
   if (shards > 1) TRY(checkpoint.AddShards(path, shards));

@@ -37,7 +37,8 @@ class Checkpoint {
   // `path`: a .gguf file (of a split set, the first), or a folder. Errors name the file and the fault: kNotFound,
   // kBadModel.
   static Result<Checkpoint> Open(const std::filesystem::path& path);
-  // For what needs no weights (tokenizing, rendering): a folder may lack its weights and its config.json.
+  // For what needs no weights (tokenizing, rendering): a folder may lack its weights and its config.json; of a GGUF
+  // file only the metadata is read, so that it may be cut off behind that. There are no tensors.
   static Result<Checkpoint> OpenForText(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -50,7 +51,8 @@ class Checkpoint {
   const HfFolder* hf() const { return hf_ ? &*hf_ : nullptr; }
 
  private:
-  static Result<Checkpoint> OpenGguf(const std::filesystem::path& path);
+  static Result<Checkpoint> OpenAny(const std::filesystem::path& path, bool weights);
+  static Result<Checkpoint> OpenGguf(const std::filesystem::path& path, bool weights);
   static Result<Checkpoint> OpenFolder(const std::filesystem::path& path, bool weights);
   Status AddGgufShard(MappedFile file, int64_t shard, int64_t shards);
   Status AddShards(const std::filesystem::path& first, int64_t shards);

@@ -142,5 +142,21 @@ TEST_F(CheckpointTest, TextNeedsNoWeights) {
   EXPECT_TRUE(checkpoint->tensors().empty());
 }
 
+TEST_F(CheckpointTest, TextNeedsTheMetadataOfAGgufFileOnly) {
+  GgufBuilder builder;
+  builder.String("general.name", "x").U32("split.count", 2).U32("split.no", 0);  // the second file is not here
+  builder.Tensor({.name = "a", .dims = {4}, .type = 99, .data = std::string(16, '\0')});
+  const std::string bytes = builder.Build();
+  Write("model.gguf", bytes);
+  EXPECT_NE(Fault(), "");
+  const auto whole = Checkpoint::OpenForText(folder_);
+  ASSERT_TRUE(whole) << whole.error().message;
+  EXPECT_EQ(*whole->gguf()->String("general.name"), "x");
+  Write("model.gguf", bytes.substr(0, 120));  // cut off inside of the description of the tensor
+  EXPECT_TRUE(Checkpoint::OpenForText(folder_));
+  Write("model.gguf", bytes.substr(0, 50));
+  EXPECT_FALSE(Checkpoint::OpenForText(folder_));
+}
+
 }  // namespace
 }  // namespace carat::formats

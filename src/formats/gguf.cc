@@ -52,7 +52,8 @@ struct GgufParser {
   uint64_t key_count = 0, tensor_count = 0;
   GgufFile out;
 
-  Result<GgufFile> Parse();
+  Status ParseMetadata();
+  Status ParseTensors();
   Status ParseHeader();
   Status ParseEntry(uint64_t index);
   Status ParseArray(std::string_view key, GgufValue& value);
@@ -88,12 +89,17 @@ struct GgufParser {
   }
 };
 
-Result<GgufFile> GgufParser::Parse() {
+Status GgufParser::ParseMetadata() {
   TRY(ParseHeader());
   for (uint64_t i = 0; i < key_count; ++i) TRY(ParseEntry(i));
+  return {};
+}
+
+Status GgufParser::ParseTensors() {
+  if (tensor_count > std::min<uint64_t>(bytes.size() / kMinTensorBytes, kMaxTensors))
+    return FailHere("the header claims " + std::to_string(tensor_count) + " tensors, more than the file can hold");
   for (uint64_t i = 0; i < tensor_count; ++i) TRY(ParseTensor(i));
-  TRY(PlaceTensors());
-  return std::move(out);
+  return PlaceTensors();
 }
 
 Status GgufParser::ParseHeader() {
@@ -112,8 +118,6 @@ Status GgufParser::ParseHeader() {
   if (key_count > std::min<uint64_t>(bytes.size() / kMinEntryBytes, kMaxKeys))
     return FailHere("the header claims " + std::to_string(key_count) +
                     " metadata entries, more than the file can hold");
-  if (tensor_count > std::min<uint64_t>(bytes.size() / kMinTensorBytes, kMaxTensors))
-    return FailHere("the header claims " + std::to_string(tensor_count) + " tensors, more than the file can hold");
   out.metadata.values_.reserve(key_count);
   return {};
 }
@@ -333,7 +337,17 @@ Result<GgufFile> ParseGguf(std::span<const std::byte> bytes, std::string_view fi
   GgufParser parser;
   parser.bytes = bytes;
   parser.file = file_name;
-  return parser.Parse();
+  TRY(parser.ParseMetadata());
+  TRY(parser.ParseTensors());
+  return std::move(parser.out);
+}
+
+Result<GgufMetadata> ParseGgufMetadata(std::span<const std::byte> bytes, std::string_view file_name) {
+  GgufParser parser;
+  parser.bytes = bytes;
+  parser.file = file_name;
+  TRY(parser.ParseMetadata());
+  return std::move(parser.out.metadata);
 }
 
 }  // namespace carat::formats

@@ -71,5 +71,7 @@ struct GgufFile {
 
 // `file_name` is for messages. Views into `bytes`.
 Result<GgufFile> ParseGguf(std::span<const std::byte> bytes, std::string_view file_name);
+// The metadata alone: what stands behind it may be missing, or of types that are not supported.
+Result<GgufMetadata> ParseGgufMetadata(std::span<const std::byte> bytes, std::string_view file_name);
 
 }  // namespace carat::formats
