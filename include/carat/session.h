@@ -14,7 +14,9 @@
 namespace carat {
 
 enum class KvCacheType {
-  kAuto,  // f32 for checkpoints of float weights (no rounding that the file does not have) and exact engines, else f16
+  // f32 where nothing is rounded that the checkpoint does not round: in exact engines, with float weights, and with
+  // Google's low-bit releases, whose trained roundings a rounded cache would upset; else f16
+  kAuto,
   kF32,
   kF16
 };

@@ -87,12 +87,12 @@ Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink
 // x = embedding of the token * sqrt(H); soft tokens as they come.
 Status Decoder::Embed(std::span<const Segment> segments) {
   const int64_t hidden = model_.config.hidden;
-  const auto decode = context_.kernels->decode[static_cast<int>(model_.embedding.type)];
+  const ops::Matrix& table = model_.embedding;
   float* x = x_.data();
   for (const Segment& segment : segments) {
     for (const int32_t id : segment.ids) {
       CHECK(id >= 0 && id < model_.config.vocabulary);
-      decode(model_.embedding.row(id), x, hidden);
+      ops::DecodeRow(*context_.kernels, table, table.row(id), table.row_scales(id), hidden, x);
       for (int64_t i = 0; i < hidden; ++i) x[i] *= model_.config.embedding_scale;
       x += hidden;
     }

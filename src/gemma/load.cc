@@ -1,6 +1,8 @@
 // Binds the tensors of a checkpoint to the model, checking every shape.
 #include "gemma/load.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -8,17 +10,50 @@
 
 #include "base/float16.h"
 #include "base/try.h"
+#include "gemma/load_quantized.h"
 #include "gemma/model.h"
 
 namespace carat::gemma {
 
-namespace {
+std::unexpected<Error> FailTensor(const formats::Checkpoint& checkpoint, std::string_view name,
+                                  const std::string& what) {
+  return Fail(ErrorCode::kBadModel, checkpoint.path().string() + ": tensor '" + std::string(name) + "' " + what);
+}
 
 std::string ShapeText(std::span<const int64_t> shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return text + "]";
 }
+
+Result<const formats::Tensor*> FindTensor(const formats::Checkpoint& checkpoint, std::string_view name,
+                                          std::span<const int64_t> shape) {
+  const formats::Tensor* tensor = checkpoint.Find(name);
+  if (tensor == nullptr) return FailTensor(checkpoint, name, "is missing");
+  if (!std::ranges::equal(tensor->shape, shape))
+    return FailTensor(
+        checkpoint, name,
+        "has the shape " + ShapeText(tensor->shape) + " where the configuration asks for " + ShapeText(shape));
+  return tensor;
+}
+
+Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std::string& name, int64_t rows,
+                               int64_t cols) {
+  TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint, name, std::array{rows, cols}));
+  if (!quant::IsWeight(tensor->type))
+    return FailTensor(checkpoint, name,
+                      "has the type " + std::string(quant::Info(tensor->type).name) + ", which is no type of weights");
+  const auto row_bytes = quant::RowBytes(tensor->type, static_cast<uint64_t>(cols));
+  if (!row_bytes || *row_bytes * static_cast<uint64_t>(rows) != tensor->data.size())
+    return FailTensor(checkpoint, name, "does not have the size that its shape and type give");
+  return ops::Matrix{.type = tensor->type,
+                     .rows = rows,
+                     .cols = cols,
+                     .data = tensor->data.data(),
+                     .row_bytes = static_cast<int64_t>(*row_bytes)};
+}
+
+namespace {
 
 class Binder {
  public:
@@ -31,15 +66,16 @@ class Binder {
   Status BindGlobals(Model& model);
   Status BindLayer(Model& model, int index);
 
-  std::unexpected<Error> FailTensor(std::string_view name, const std::string& what) const {
-    return Fail(ErrorCode::kBadModel, checkpoint_.path().string() + ": tensor '" + std::string(name) + "' " + what);
-  }
-  Result<const formats::Tensor*> Find(const std::string& name, std::span<const int64_t> shape);
-  Result<ops::Matrix> MatrixOf(const std::string& name, int64_t rows, int64_t cols);
+  Result<ops::Matrix> LinearOf(const std::string& name, int64_t rows, int64_t cols);
+  Result<ops::Matrix> EmbeddingOf(const std::string& name, int64_t rows, int64_t cols);
+  Status BindCacheScales(LayerWeights& w, const std::string& prefix);
+  FilePlace PlaceOf(const std::byte* data) const;
   Result<Vector> VectorOf(const std::string& name, int64_t size);
   Result<Vector> NormOf(const std::string& name, int64_t size);
 
   std::string Global(const char* name) const { return description_.prefix + name; }
+  // Of a module, "layers.3.mlp.up_proj" for "layers.3.mlp.up_proj.weight".
+  static std::string ModuleOf(std::string_view name) { return std::string(name.substr(0, name.rfind('.'))); }
 
   const formats::Checkpoint& checkpoint_;
   const Description& description_;
@@ -47,34 +83,28 @@ class Binder {
   bool all_floats_ = true;
 };
 
-Result<const formats::Tensor*> Binder::Find(const std::string& name, std::span<const int64_t> shape) {
-  const formats::Tensor* tensor = checkpoint_.Find(name);
-  if (tensor == nullptr) return FailTensor(name, "is missing");
-  if (!std::ranges::equal(tensor->shape, shape))
-    return FailTensor(
-        name, "has the shape " + ShapeText(tensor->shape) + " where the configuration asks for " + ShapeText(shape));
-  return tensor;
+Result<ops::Matrix> Binder::LinearOf(const std::string& name, int64_t rows, int64_t cols) {
+  const Quantization quantization = description_.quantization;
+  TRY_ASSIGN(ops::Matrix matrix, quantization == Quantization::kGemma
+                                     ? BindGemmaLinear(checkpoint_, ModuleOf(name), rows, cols)
+                                 : quantization == Quantization::kCompressedTensors
+                                     ? BindGroupLinear(checkpoint_, ModuleOf(name), rows, cols)
+                                     : BindMatrix(checkpoint_, name, rows, cols));
+  weight_bytes_ += matrix.size_bytes();
+  all_floats_ = all_floats_ && !quant::IsBlock(matrix.type);
+  return matrix;
 }
 
-Result<ops::Matrix> Binder::MatrixOf(const std::string& name, int64_t rows, int64_t cols) {
-  TRY_ASSIGN(const formats::Tensor* tensor, Find(name, std::array{rows, cols}));
-  if (!quant::IsWeight(tensor->type))
-    return FailTensor(name,
-                      "has the type " + std::string(quant::Info(tensor->type).name) + ", which is no type of weights");
-  const auto row_bytes = quant::RowBytes(tensor->type, static_cast<uint64_t>(cols));
-  if (!row_bytes || *row_bytes * static_cast<uint64_t>(rows) != tensor->data.size())
-    return FailTensor(name, "does not have the size that its shape and type give");
-  weight_bytes_ += tensor->data.size();
-  all_floats_ = all_floats_ && quant::IsFloat(tensor->type);
-  return ops::Matrix{.type = tensor->type,
-                     .rows = rows,
-                     .cols = cols,
-                     .data = tensor->data.data(),
-                     .row_bytes = static_cast<int64_t>(*row_bytes)};
+Result<ops::Matrix> Binder::EmbeddingOf(const std::string& name, int64_t rows, int64_t cols) {
+  TRY_ASSIGN(ops::Matrix matrix, description_.quantization == Quantization::kGemma
+                                     ? BindGemmaEmbedding(checkpoint_, ModuleOf(name), rows, cols)
+                                     : BindMatrix(checkpoint_, name, rows, cols));
+  all_floats_ = all_floats_ && !quant::IsBlock(matrix.type);
+  return matrix;
 }
 
 Result<Vector> Binder::VectorOf(const std::string& name, int64_t size) {
-  TRY_ASSIGN(const formats::Tensor* tensor, Find(name, std::array{size}));
+  TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint_, name, std::array{size}));
   Vector values(static_cast<size_t>(size));
   const std::byte* data = tensor->data.data();
   for (size_t i = 0; i < values.size(); ++i) {
@@ -86,9 +116,10 @@ Result<Vector> Binder::VectorOf(const std::string& name, int64_t size) {
       values[i] = tensor->type == quant::Type::kF16 ? F16ToFloat(half) : Bf16ToFloat(half);
     } else {
       return FailTensor(
-          name, "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
+          checkpoint_, name,
+          "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
     }
-    if (!std::isfinite(values[i])) return FailTensor(name, "has an element that is not finite");
+    if (!std::isfinite(values[i])) return FailTensor(checkpoint_, name, "has an element that is not finite");
   }
   return values;
 }
@@ -103,22 +134,31 @@ Result<Vector> Binder::NormOf(const std::string& name, int64_t size) {
 Status Binder::BindGlobals(Model& model) {
   const DecoderConfig& config = description_.config;
   const TensorNames& names = description_.names;
-  TRY_ASSIGN(model.embedding, MatrixOf(Global(names.embedding), config.vocabulary, config.hidden));
+  TRY_ASSIGN(model.embedding, EmbeddingOf(Global(names.embedding), config.vocabulary, config.hidden));
+  if (model.embedding.scales.data != nullptr)
+    TRY(CheckScales(checkpoint_, ModuleOf(Global(names.embedding)) + ".embedding_scale", model.embedding));
+  weight_bytes_ += model.embedding.size_bytes();
   TRY_ASSIGN(model.final_norm, NormOf(Global(names.final_norm), config.hidden));
   model.head = model.embedding;
   if (!description_.tied_head) {
-    TRY_ASSIGN(model.head, MatrixOf(names.head, config.vocabulary, config.hidden));
+    TRY_ASSIGN(model.head, LinearOf(names.head, config.vocabulary, config.hidden));
   }
   if (config.ple_width == 0) return {};
   const int64_t row = int64_t{config.layer_count()} * config.ple_width;
-  TRY_ASSIGN(model.ple_context, MatrixOf(Global(names.ple_context), row, config.hidden));
+  TRY_ASSIGN(model.ple_context, LinearOf(Global(names.ple_context), row, config.hidden));
   TRY_ASSIGN(model.ple_context_norm, NormOf(Global(names.ple_context_norm), config.ple_width));
-  const uint64_t resident = weight_bytes_;
-  const std::string table_name = Global(names.ple_table);
-  TRY_ASSIGN(const ops::Matrix table, MatrixOf(table_name, config.vocabulary, row));
-  weight_bytes_ = resident;
-  const formats::Tensor* tensor = checkpoint_.Find(table_name);
-  model.ple_table = PleTable(&checkpoint_.files()[static_cast<size_t>(tensor->file)], tensor->file_offset, table);
+  TRY_ASSIGN(const ops::Matrix table, EmbeddingOf(Global(names.ple_table), config.vocabulary, row));
+  model.ple_table = PleTable(table, PlaceOf(table.data), PlaceOf(table.scales.data));
+  return {};
+}
+
+// The file that a tensor's bytes are in. Null has no place.
+FilePlace Binder::PlaceOf(const std::byte* data) const {
+  for (const MappedFile& file : checkpoint_.files()) {
+    const std::span<const std::byte> bytes = file.bytes();
+    if (data >= bytes.data() && data < bytes.data() + bytes.size())
+      return {.file = &file, .offset = static_cast<uint64_t>(data - bytes.data())};
+  }
   return {};
 }
 
@@ -133,30 +173,43 @@ Status Binder::BindLayer(Model& model, int index) {
   LayerWeights& w = model.layers.emplace_back();
 
   TRY_ASSIGN(w.attention_norm, NormOf(prefix + names.attention_norm, hidden));
-  TRY_ASSIGN(w.q, MatrixOf(prefix + names.q, q_width, hidden));
+  TRY_ASSIGN(w.q, LinearOf(prefix + names.q, q_width, hidden));
   TRY_ASSIGN(w.q_norm, NormOf(prefix + names.q_norm, shape.head_dim));
   // Checkpoints may carry K and V tensors of layers that share others'; they are dead weight.
   if (config.OwnsKv(index)) {
-    TRY_ASSIGN(w.k, MatrixOf(prefix + names.k, kv_width, hidden));
-    TRY_ASSIGN(w.v, MatrixOf(prefix + names.v, kv_width, hidden));
+    TRY_ASSIGN(w.k, LinearOf(prefix + names.k, kv_width, hidden));
+    TRY_ASSIGN(w.v, LinearOf(prefix + names.v, kv_width, hidden));
     TRY_ASSIGN(w.k_norm, NormOf(prefix + names.k_norm, shape.head_dim));
+    TRY(BindCacheScales(w, prefix));
   }
-  TRY_ASSIGN(w.o, MatrixOf(prefix + names.o, hidden, q_width));
+  TRY_ASSIGN(w.o, LinearOf(prefix + names.o, hidden, q_width));
   TRY_ASSIGN(w.post_attention_norm, NormOf(prefix + names.post_attention_norm, hidden));
   TRY_ASSIGN(w.mlp_norm, NormOf(prefix + names.mlp_norm, hidden));
-  TRY_ASSIGN(w.gate, MatrixOf(prefix + names.gate, shape.ff_width, hidden));
-  TRY_ASSIGN(w.up, MatrixOf(prefix + names.up, shape.ff_width, hidden));
-  TRY_ASSIGN(w.down, MatrixOf(prefix + names.down, hidden, shape.ff_width));
+  TRY_ASSIGN(w.gate, LinearOf(prefix + names.gate, shape.ff_width, hidden));
+  TRY_ASSIGN(w.up, LinearOf(prefix + names.up, shape.ff_width, hidden));
+  TRY_ASSIGN(w.down, LinearOf(prefix + names.down, hidden, shape.ff_width));
   TRY_ASSIGN(w.post_mlp_norm, NormOf(prefix + names.post_mlp_norm, hidden));
   if (config.ple_width > 0) {
-    TRY_ASSIGN(w.ple_gate, MatrixOf(prefix + names.ple_gate, config.ple_width, hidden));
-    TRY_ASSIGN(w.ple_projection, MatrixOf(prefix + names.ple_projection, hidden, config.ple_width));
+    TRY_ASSIGN(w.ple_gate, LinearOf(prefix + names.ple_gate, config.ple_width, hidden));
+    TRY_ASSIGN(w.ple_projection, LinearOf(prefix + names.ple_projection, hidden, config.ple_width));
     TRY_ASSIGN(w.post_ple_norm, NormOf(prefix + names.post_ple_norm, hidden));
   }
   if (config.architecture == "gemma4") {
     TRY_ASSIGN(const Vector scale, VectorOf(prefix + names.scale, 1));
     w.scale = scale[0];
   }
+  return {};
+}
+
+// Both or none. Layers that share K and V carry copies of their owner's scales, which say nothing new.
+Status Binder::BindCacheScales(LayerWeights& w, const std::string& prefix) {
+  const TensorNames& names = description_.names;
+  if (description_.quantization != Quantization::kGemma) return {};
+  if (checkpoint_.Find(prefix + names.k_cache_scale) == nullptr &&
+      checkpoint_.Find(prefix + names.v_cache_scale) == nullptr)
+    return {};
+  TRY_ASSIGN(w.k_cache_scale, ReadScale(checkpoint_, prefix + names.k_cache_scale));
+  TRY_ASSIGN(w.v_cache_scale, ReadScale(checkpoint_, prefix + names.v_cache_scale));
   return {};
 }
 

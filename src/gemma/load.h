@@ -1,11 +1,14 @@
 // Inside of Model::Load: what a checkpoint says about itself, before its tensors are bound.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "carat/result.h"
 #include "formats/checkpoint.h"
 #include "gemma/config.h"
+#include "ops/matrix.h"
 
 namespace carat::gemma {
 
@@ -20,6 +23,14 @@ struct TensorNames {
   const char *attention_norm, *q, *k, *v, *q_norm, *k_norm, *o, *post_attention_norm;
   const char *mlp_norm, *gate, *up, *down, *post_mlp_norm;
   const char *ple_gate, *ple_projection, *post_ple_norm, *scale;
+  const char *k_cache_scale = nullptr, *v_cache_scale = nullptr;  // not in GGUF
+};
+
+// How a Hugging Face folder says that its weights are quantised. (Blocks of GGUF need no saying.)
+enum class Quantization : uint8_t {
+  kNone,
+  kGemma,             // codes per channel, static rounding of activations
+  kCompressedTensors  // codes in groups
 };
 
 struct Description {
@@ -29,10 +40,21 @@ struct Description {
   std::string layer_prefix;        // of a layer's: layer_prefix + number + "." + name
   bool norms_are_offsets = false;  // stored as weight - 1 (Gemma 3 in a Hugging Face folder)
   bool tied_head = true;           // a head tensor, if there is one, is a copy of the embedding
+  Quantization quantization = Quantization::kNone;
 };
 
 Result<Description> DescribeGguf(const formats::Checkpoint& checkpoint);
 Result<Description> DescribeHfFolder(const formats::Checkpoint& checkpoint);
+
+// Errors about tensors (kBadModel) name the file and the tensor.
+std::unexpected<Error> FailTensor(const formats::Checkpoint& checkpoint, std::string_view name,
+                                  const std::string& what);
+std::string ShapeText(std::span<const int64_t> shape);  // "[3, 5]"
+Result<const formats::Tensor*> FindTensor(const formats::Checkpoint& checkpoint, std::string_view name,
+                                          std::span<const int64_t> shape);
+// A tensor of floats or blocks as a matrix.
+Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std::string& name, int64_t rows,
+                               int64_t cols);
 
 // Checks that both containers share. `where` names the file.
 Status CheckConfig(const DecoderConfig& config, int shared_layers, const std::string& where);

@@ -3,6 +3,7 @@
 
 #include "base/try.h"
 #include "gemma/load.h"
+#include "gemma/load_quantized.h"
 
 namespace carat::gemma {
 
@@ -32,6 +33,8 @@ constexpr TensorNames kNames = {
     .ple_projection = "per_layer_projection.weight",
     .post_ple_norm = "post_per_layer_input_norm.weight",
     .scale = "layer_scalar",
+    .k_cache_scale = "self_attn.k_cache_scale",
+    .v_cache_scale = "self_attn.v_cache_scale",
 };
 
 // Where the language model's tensors stand: multimodal checkpoints, text-only ones, MLX conversions.
@@ -111,14 +114,7 @@ Status Reader::RefuseOtherModels() {
   TRY_ASSIGN(const std::string activation, text_.StringOr("hidden_activation", "gelu_pytorch_tanh"));
   if (activation != "gelu_pytorch_tanh")
     return FailHere("hidden_activation '" + activation + "'; Carat computes gelu_pytorch_tanh");
-  if (top_.Has("quantization_config")) {
-    TRY_ASSIGN(const JsonObject quantization, top_.Object("quantization_config"));
-    TRY_ASSIGN(const std::string method, quantization.StringOr("quant_method", "unknown"));
-    return FailHere("the weights are quantised by '" + method +
-                    "', which is not supported; a float checkpoint or a GGUF file is");
-  }
-  if (top_.Has("quantization"))
-    return FailHere("the weights are quantised for MLX, which is not supported; a float checkpoint or a GGUF file is");
+  TRY_ASSIGN(out_.quantization, ReadQuantization(top_, checkpoint_));
   return {};
 }
 
@@ -290,7 +286,8 @@ Result<std::string> Reader::RopeType(const JsonObject& rope) {
 
 Status Reader::FindTensors() {
   for (const char* prefix : kPrefixes) {
-    if (checkpoint_.Find(std::string(prefix) + kNames.embedding) == nullptr) continue;
+    const bool quantized = checkpoint_.Find(std::string(prefix) + "embed_tokens.embedding_quantized") != nullptr;
+    if (!quantized && checkpoint_.Find(std::string(prefix) + kNames.embedding) == nullptr) continue;
     out_.prefix = prefix;
     out_.layer_prefix = std::string(prefix) + "layers.";
     TRY_ASSIGN(bool tied, text_.BoolOr("tie_word_embeddings", true));

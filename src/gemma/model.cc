@@ -1,6 +1,7 @@
 #include "gemma/model.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "base/try.h"
@@ -10,16 +11,36 @@ namespace carat::gemma {
 Status PleTable::ReadRow(int64_t id, int64_t count, float scale, const kernels::Kernels& kernels,
                          std::span<std::byte> buffer, float* out) const {
   CHECK(id >= 0 && id < matrix_.rows && count <= matrix_.cols);
-  // Whole blocks only: the slice of a layer may end inside one.
-  const int64_t block = quant::Info(matrix_.type).block_elements;
-  CHECK(count % block == 0 || count == matrix_.cols);
-  const auto bytes = static_cast<size_t>(*quant::RowBytes(matrix_.type, static_cast<uint64_t>(count)));
-  const std::span<std::byte> row = buffer.first(bytes);
-  TRY(file_->ReadAt(offset_ + static_cast<uint64_t>(id * matrix_.row_bytes), row));
-  bytes_read_->fetch_add(bytes, std::memory_order_relaxed);
-  kernels.decode[static_cast<int>(matrix_.type)](row.data(), out, count);
+  // Whole blocks only, unless it is the whole row: the slice of a layer may end inside one.
+  const auto bytes = quant::RowBytes(matrix_.type, static_cast<uint64_t>(count));
+  CHECK(bytes);
+  const std::span<std::byte> row = buffer.first(*bytes);
+  TRY(weights_.file->ReadAt(weights_.offset + static_cast<uint64_t>(id * matrix_.row_bytes), row));
+  bytes_read_->fetch_add(*bytes, std::memory_order_relaxed);
+  std::span<std::byte> scales;
+  if (scales_.file != nullptr) {
+    const int64_t groups = (count + matrix_.scales.group - 1) / matrix_.scales.group;
+    scales = buffer.subspan(*bytes, static_cast<size_t>(groups) * sizeof(float));
+    TRY(scales_.file->ReadAt(scales_.offset + static_cast<uint64_t>(id * matrix_.scales.row_bytes), scales));
+    bytes_read_->fetch_add(scales.size(), std::memory_order_relaxed);
+    for (int64_t i = 0; i < groups; ++i) {
+      const float value = ops::ScaleAt(matrix_.scales.type, scales.data(), i);
+      if (!std::isfinite(value) || value < 0)
+        return Fail(ErrorCode::kBadModel, scales_.file->path().string() + ": the per-layer embedding of token " +
+                                              std::to_string(id) + " has a scale that is none");
+    }
+  }
+  ops::DecodeRow(kernels, matrix_, row.data(), scales.data(), count, out);
   for (int64_t i = 0; i < count; ++i) out[i] *= scale;
   return {};
+}
+
+bool Model::HasCacheScales() const {
+  for (int layer = 0; layer < config.layer_count(); ++layer) {
+    const LayerWeights& w = layers[static_cast<size_t>(layer)];
+    if (config.OwnsKv(layer) && (w.k_cache_scale == 0 || w.v_cache_scale == 0)) return false;
+  }
+  return true;
 }
 
 }  // namespace carat::gemma

@@ -11,7 +11,7 @@
 #include "carat/result.h"
 #include "gemma/config.h"
 #include "kernels/kernels.h"
-#include "ops/linear.h"
+#include "ops/matrix.h"
 
 namespace carat::formats {
 class Checkpoint;
@@ -37,6 +37,14 @@ struct LayerWeights {
   ops::Matrix ple_projection;  // [H,P]    per_layer_projection
   Vector post_ple_norm;        // [H]      post_per_layer_input_norm
   float scale = 1.0f;          //          layer_scalar
+  // Steps of an 8-bit cache of K and V, in layers that own some; 0: the checkpoint has none.
+  float k_cache_scale = 0, v_cache_scale = 0;  // self_attn.k_cache_scale, v_cache_scale
+};
+
+// Where bytes of a mapping are in the file.
+struct FilePlace {
+  const MappedFile* file = nullptr;
+  uint64_t offset = 0;
 };
 
 // The table of per-layer embeddings, [V, L*P]: one row is read from the file per token, so that the table, half of the
@@ -44,21 +52,23 @@ struct LayerWeights {
 class PleTable {
  public:
   PleTable() = default;
-  PleTable(const MappedFile* file, uint64_t offset, const ops::Matrix& matrix)
-      : file_(file), offset_(offset), matrix_(matrix) {}
+  // `matrix` is read at `weights` and, if its scales lie apart, at `scales`.
+  PleTable(const ops::Matrix& matrix, FilePlace weights, FilePlace scales)
+      : matrix_(matrix), weights_(weights), scales_(scales) {}
 
   // out[0 .. count) = the first `count` elements of row `id`, times `scale`. `buffer`: scratch of row_bytes().
+  // Error: kBadModel, kFailure.
   Status ReadRow(int64_t id, int64_t count, float scale, const kernels::Kernels& kernels, std::span<std::byte> buffer,
                  float* out) const;
 
-  int64_t row_bytes() const { return matrix_.row_bytes; }
-  uint64_t size_bytes() const { return static_cast<uint64_t>(matrix_.rows * matrix_.row_bytes); }
+  const ops::Matrix& matrix() const { return matrix_; }
+  int64_t row_bytes() const { return matrix_.row_bytes + matrix_.scales.row_bytes; }
+  uint64_t size_bytes() const { return matrix_.size_bytes(); }
   uint64_t bytes_read() const { return bytes_read_->load(std::memory_order_relaxed); }
 
  private:
-  const MappedFile* file_ = nullptr;
-  uint64_t offset_ = 0;
   ops::Matrix matrix_;
+  FilePlace weights_, scales_;
   std::unique_ptr<std::atomic<uint64_t>> bytes_read_ = std::make_unique<std::atomic<uint64_t>>(0);
 };
 
@@ -73,7 +83,10 @@ struct Model {
   std::vector<LayerWeights> layers;
   Vector final_norm;          // [H]     norm
   uint64_t weight_bytes = 0;  // of all matrices but the PLE table
-  bool all_floats = true;     // no matrix is quantised
+  bool all_floats = true;     // no matrix is in blocks, whose products round their inputs
+
+  // Every owner of K and V has scales for an 8-bit cache.
+  bool HasCacheScales() const;
 
   // Errors (kBadModel) name the file, and the key or tensor: architectures that are not run here, missing tensors,
   // wrong shapes, numbers out of range.

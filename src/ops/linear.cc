@@ -20,14 +20,15 @@ int64_t PanelRows(int64_t bytes_per_row) {
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t FloatPanelRows(int64_t cols) { return PanelRows(cols * static_cast<int64_t>(sizeof(float))); }
-// One byte a code, and two floats for every 16 of them.
-int64_t BlockPanelRows(int64_t cols) { return PanelRows(cols + cols / 2); }
+// Of a row of blocks, unpacked: one byte a code, and two floats for every 16 of them.
+int64_t BlockBytes(int64_t cols) { return cols + cols / 2; }
 
 }  // namespace
 
 Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
-    : context_(context), panels_(static_cast<size_t>(context.pool->size())) {
+    : context_(context),
+      static_input_(context, max_tokens, max_cols),
+      panels_(static_cast<size_t>(context.pool->size())) {
   const auto inputs = static_cast<size_t>(max_tokens * max_cols);
   codes_.Reserve(inputs);
   scale_.Reserve(CeilDivide(inputs, 32));
@@ -47,16 +48,31 @@ void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
   tokens_ = tokens;
   cols_ = cols;
   rounded_ = false;
+  static_input_.Forget();
 }
 
 void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   CHECK(w.cols == cols_);
-  if (context_.exact || quant::IsFloat(w.type)) {
-    MultiplyFloats(w, y, y_stride);
-  } else {
-    if (!rounded_) RoundInput();
-    MultiplyBlocks(w, y, y_stride);
-  }
+  const bool exact_codes = w.input_scale != 0;
+  const bool blocks = !exact_codes && !context_.exact && quant::IsBlock(w.type);
+  kernels::PlaneRows static_x = {};
+  if (exact_codes) static_x = static_input_.Round(w, x_, tokens_);
+  if (blocks && !rounded_) RoundInput();
+  const int64_t panel_rows = PanelRows(exact_codes ? w.row_bytes : blocks ? BlockBytes(cols_) : cols_ * 4);
+  context_.pool->ParallelFor(CeilDivide(w.rows, panel_rows), [&](int64_t index, int worker) {
+    const int64_t begin = index * panel_rows;
+    const int64_t rows = std::min(panel_rows, w.rows - begin);
+    Panel& panel = panels_[static_cast<size_t>(worker)];
+    if (exact_codes)
+      MultiplyStatic(w, static_x, begin, rows, panel, y + begin, y_stride);
+    else if (blocks)
+      MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
+    else
+      MultiplyFloats(w, begin, rows, panel, y + begin, y_stride);
+    if (w.output_scale != 0)
+      for (int64_t t = 0; t < tokens_; ++t)
+        context_.kernels->round_static(y + t * y_stride + begin, rows, w.output_scale);
+  });
 }
 
 void Linear::RoundInput() {
@@ -72,54 +88,47 @@ void Linear::RoundInput() {
   rounded_ = true;
 }
 
-void Linear::MultiplyFloats(const Matrix& w, float* y, int64_t y_stride) {
-  const int64_t panel_rows = FloatPanelRows(cols_);
-  const auto decode = context_.kernels->decode[static_cast<int>(w.type)];
-  const bool in_place = w.type == quant::Type::kF32 && reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0;
-  context_.pool->ParallelFor(CeilDivide(w.rows, panel_rows), [&](int64_t index, int worker) {
-    const int64_t begin = index * panel_rows;
-    const int64_t rows = std::min(panel_rows, w.rows - begin);
-    const float* weights = reinterpret_cast<const float*>(w.row(begin));
-    if (!in_place) {
-      AlignedBuffer<float>& panel = panels_[static_cast<size_t>(worker)].floats;
-      panel.Reserve(static_cast<size_t>(rows * cols_));
-      for (int64_t r = 0; r < rows; ++r) decode(w.row(begin + r), panel.data() + r * cols_, cols_);
-      weights = panel.data();
-    }
-    context_.kernels->gemm_f32(weights, cols_, rows, x_, cols_, tokens_, cols_, y + begin, y_stride);
-  });
+void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
+  const float* weights = reinterpret_cast<const float*>(w.row(begin));
+  if (w.type != quant::Type::kF32 || reinterpret_cast<uintptr_t>(w.data) % alignof(float) != 0) {
+    panel.floats.Reserve(static_cast<size_t>(rows * cols_));
+    for (int64_t r = 0; r < rows; ++r)
+      DecodeRow(*context_.kernels, w, w.row(begin + r), w.row_scales(begin + r), cols_,
+                panel.floats.data() + r * cols_);
+    weights = panel.floats.data();
+  }
+  context_.kernels->gemm_f32(weights, cols_, rows, x_, cols_, tokens_, cols_, y, y_stride);
 }
 
-void Linear::MultiplyBlocks(const Matrix& w, float* y, int64_t y_stride) {
-  const int64_t panel_rows = BlockPanelRows(cols_);
+void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
   const int64_t groups = cols_ / 16;
-  const bool has_offset = kernels::HasOffset(w.type);
-  const auto unpack = context_.kernels->unpack[static_cast<int>(w.type)];
+  const auto unpack = context_.kernels->unpack[static_cast<size_t>(w.type)];
+  for (int64_t r = 0; r < rows; ++r)
+    unpack(w.row(begin + r),
+           {.codes = panel.codes.data() + r * cols_,
+            .scale = panel.scale.data() + r * groups,
+            .offset = panel.offset.data() + r * groups},
+           cols_);
+  const kernels::S8Rows weights = {.codes = panel.codes.data(),
+                                   .scale = panel.scale.data(),
+                                   .offset = kernels::HasOffset(w.type) ? panel.offset.data() : nullptr,
+                                   .codes_stride = cols_,
+                                   .scale_stride = groups,
+                                   .offset_stride = groups};
   const kernels::A8Rows x = {.codes = codes_.data(),
                              .scale = scale_.data(),
                              .scaled_sum = sum_.data(),
                              .codes_stride = cols_,
                              .scale_stride = cols_ / 32,
                              .sum_stride = groups};
-  context_.pool->ParallelFor(CeilDivide(w.rows, panel_rows), [&](int64_t index, int worker) {
-    const int64_t begin = index * panel_rows;
-    const int64_t rows = std::min(panel_rows, w.rows - begin);
-    Panel& panel = panels_[static_cast<size_t>(worker)];
-    for (int64_t r = 0; r < rows; ++r) {
-      unpack(w.row(begin + r),
-             {.codes = panel.codes.data() + r * cols_,
-              .scale = panel.scale.data() + r * groups,
-              .offset = panel.offset.data() + r * groups},
-             cols_);
-    }
-    const kernels::S8Rows weights = {.codes = panel.codes.data(),
-                                     .scale = panel.scale.data(),
-                                     .offset = has_offset ? panel.offset.data() : nullptr,
-                                     .codes_stride = cols_,
-                                     .scale_stride = groups,
-                                     .offset_stride = groups};
-    context_.kernels->gemm_s8(weights, rows, x, tokens_, cols_, y + begin, y_stride);
-  });
+  context_.kernels->gemm_s8(weights, rows, x, tokens_, cols_, y, y_stride);
+}
+
+void Linear::MultiplyStatic(const Matrix& w, const kernels::PlaneRows& x, int64_t begin, int64_t rows, Panel& panel,
+                            float* y, int64_t y_stride) {
+  for (int64_t r = 0; r < rows; ++r) panel.scale.data()[r] = ScaleAt(w.scales.type, w.row_scales(begin + r), 0);
+  const kernels::CodeRows weights = {.packed = w.row(begin), .row_bytes = w.row_bytes, .scale = panel.scale.data()};
+  context_.kernels->gemm_codes[static_cast<size_t>(w.type)](weights, rows, x, tokens_, cols_, y, y_stride);
 }
 
 }  // namespace carat::ops

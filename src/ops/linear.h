@@ -8,28 +8,19 @@
 #include "base/aligned_buffer.h"
 #include "kernels/kernels.h"
 #include "ops/context.h"
-#include "quant/type.h"
+#include "ops/matrix.h"
+#include "ops/static_input.h"
 
 namespace carat::ops {
-
-// A weight matrix [rows, cols], row-major, in a mapped file: rows are outputs. A view.
-struct Matrix {
-  quant::Type type = quant::Type::kF32;
-  int64_t rows = 0, cols = 0;
-  const std::byte* data = nullptr;  // aligned to nothing
-  int64_t row_bytes = 0;
-
-  bool empty() const { return data == nullptr; }
-  const std::byte* row(int64_t index) const { return data + index * row_bytes; }
-  // Rows begin .. end-1 as a matrix.
-  Matrix Rows(int64_t begin, int64_t end) const { return {type, end - begin, cols, row(begin), row_bytes}; }
-};
 
 // The products that share one input, and the scratch memory they need. Used by one thread (it uses the pool inside).
 //
 // Block-quantised weights are multiplied with the input rounded to 8 bits in blocks of 32 (once per input, whoever asks
-// first); float weights, and all weights in an exact context, with the input as it is. Rows of weights are unpacked a
-// panel at a time into a scratch that stays in the cache while it meets every token.
+// first); float weights and codes, and all weights in an exact context, with the input as it is. Rows of weights are
+// unpacked a panel at a time into a scratch that stays in the cache while it meets every token.
+//
+// Where static rounding is part of the model (Matrix::input_scale, output_scale), it is part of the product: the input
+// is rounded with the matrix's scale, the sum is exact, and the output is rounded. That is so in every context.
 class Linear {
  public:
   // Nothing is allocated after construction as long as inputs stay within max_tokens x max_cols.
@@ -42,9 +33,18 @@ class Linear {
   void Multiply(const Matrix& w, float* y) { Multiply(w, y, w.rows); }
 
  private:
+  struct Panel {  // of one worker
+    AlignedBuffer<float> floats;
+    AlignedBuffer<int8_t> codes;
+    AlignedBuffer<float> scale, offset;
+  };
+
   void RoundInput();
-  void MultiplyFloats(const Matrix& w, float* y, int64_t y_stride);
-  void MultiplyBlocks(const Matrix& w, float* y, int64_t y_stride);
+  // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
+  void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
+  void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
+  void MultiplyStatic(const Matrix& w, const kernels::PlaneRows& x, int64_t begin, int64_t rows, Panel& panel, float* y,
+                      int64_t y_stride);
 
   Context context_;
   const float* x_ = nullptr;
@@ -55,11 +55,8 @@ class Linear {
   AlignedBuffer<float> scale_;   // [tokens, cols/32]
   AlignedBuffer<float> sum_;     // [tokens, cols/16]
 
-  struct Panel {  // of one worker
-    AlignedBuffer<float> floats;
-    AlignedBuffer<int8_t> codes;
-    AlignedBuffer<float> scale, offset;
-  };
+  StaticInput static_input_;
+
   std::vector<Panel> panels_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -89,6 +90,138 @@ TEST_P(LinearTest, EqualsTheProductAndDoesNotDependOnBatchOrThreads) {
   for (int64_t t = 0; t < kTokens; ++t) {
     ASSERT_EQ(std::memcmp(part.data() + t * 200 + 7, y.data() + t * kRows + 40, 50 * sizeof(float)), 0);
     ASSERT_EQ(part[static_cast<size_t>(t * 200 + 57)], -1.0f);
+  }
+}
+
+// A matrix of random codes with random scales.
+struct CodeMatrix {
+  CodeMatrix(quant::Type type, int64_t rows, int64_t cols, int64_t group, std::mt19937& random) {
+    const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(cols)));
+    packed.resize(static_cast<size_t>(rows * row_bytes));
+    for (std::byte& byte : packed) byte = static_cast<std::byte>(random());
+    scales.resize(static_cast<size_t>(rows * (cols / group)));
+    std::uniform_real_distribution<float> uniform(0.01f, 0.02f);
+    for (float& scale : scales) scale = uniform(random);
+    matrix = {
+        .type = type,
+        .rows = rows,
+        .cols = cols,
+        .data = packed.data(),
+        .row_bytes = row_bytes,
+        .scales = {
+            .group = group, .data = reinterpret_cast<const std::byte*>(scales.data()), .row_bytes = cols / group * 4}};
+  }
+  // Weights of a row: codes that another kernel than the product's has read, times scales.
+  std::vector<int> Codes(int64_t row) const {
+    std::vector<int8_t> codes(static_cast<size_t>(matrix.cols));
+    kernels::SelectKernels("scalar")->unpack_codes[static_cast<int>(matrix.type)](matrix.row(row), matrix.cols,
+                                                                                  codes.data());
+    return {codes.begin(), codes.end()};
+  }
+  float Scale(int64_t row, int64_t column) const {
+    return scales[static_cast<size_t>((row * matrix.cols + column) / matrix.scales.group)];
+  }
+
+  std::vector<std::byte> packed;
+  std::vector<float> scales;
+  Matrix matrix;
+};
+
+TEST(StaticLinear, RoundsTheInputSumsExactlyAndRoundsTheOutput) {
+  constexpr int64_t kRows = 70, kCols = 45, kTokens = 5;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(kTokens * kCols);
+  for (float& value : x) value = normal(random);
+  ThreadPool pool(2);
+  Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool}, kTokens, kCols);
+  linear.SetInput(x.data(), kTokens, kCols);
+  // One input, matrices with scales and bits of their own.
+  for (const quant::Type type : {quant::Type::kC4, quant::Type::kC8, quant::Type::kC2})
+    for (const float input_scale : {0.02f, 0.013f}) {
+      CodeMatrix w(type, kRows, kCols, kCols, random);
+      w.matrix.input_scale = input_scale;
+      for (const float output_scale : {0.0f, 0.05f}) {
+        w.matrix.output_scale = output_scale;
+        std::vector<float> y(kTokens * kRows);
+        linear.Multiply(w.matrix, y.data());
+        for (int64_t n = 0; n < kRows; ++n) {
+          const std::vector<int> codes = w.Codes(n);
+          for (int64_t t = 0; t < kTokens; ++t) {
+            int sum = 0;
+            for (int64_t i = 0; i < kCols; ++i) {
+              const float steps = std::nearbyint(x[static_cast<size_t>(t * kCols + i)] / input_scale);
+              sum += static_cast<int>(std::clamp(steps, -128.0f, 127.0f)) * codes[static_cast<size_t>(i)];
+            }
+            float expected = static_cast<float>(sum) * (input_scale * w.Scale(n, 0));
+            if (output_scale != 0)
+              expected = std::clamp(std::nearbyint(expected / output_scale), -128.0f, 127.0f) * output_scale;
+            ASSERT_EQ(y[static_cast<size_t>(t * kRows + n)], expected) << quant::Info(type).name;
+          }
+        }
+      }
+    }
+}
+
+TEST(StaticLinear, IsTheSameInAnExactContext) {
+  std::mt19937 random(6);
+  CodeMatrix w(quant::Type::kC4, 9, 33, 33, random);
+  w.matrix.input_scale = 0.03f;
+  const std::vector<float> x(33, 1.2345f);
+  ThreadPool pool(1);
+  std::vector<float> y[2];
+  for (const bool exact : {false, true}) {
+    Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool, .exact = exact}, 1, 33);
+    linear.SetInput(x.data(), 1, 33);
+    y[exact].resize(9);
+    linear.Multiply(w.matrix, y[exact].data());
+  }
+  EXPECT_EQ(y[0], y[1]);
+}
+
+// Without a static scale for the input, codes are as good as floats, in every context.
+TEST(CodeLinear, MultipliesFloats) {
+  constexpr int64_t kRows = 21, kCols = 96, kTokens = 3;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(kTokens * kCols);
+  for (float& value : x) value = normal(random);
+  ThreadPool pool(2);
+  for (const quant::Type type : {quant::Type::kC8, quant::Type::kC4, quant::Type::kC2, quant::Type::kG4})
+    for (const bool exact : {false, true}) {
+      const bool group = type == quant::Type::kG4;
+      const CodeMatrix w(type, kRows, kCols, group ? 32 : kCols, random);
+      Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool, .exact = exact}, kTokens, kCols);
+      linear.SetInput(x.data(), kTokens, kCols);
+      std::vector<float> y(kTokens * kRows);
+      linear.Multiply(w.matrix, y.data());
+      for (int64_t n = 0; n < kRows; ++n) {
+        const std::vector<int> codes = w.Codes(n);
+        for (int64_t t = 0; t < kTokens; ++t) {
+          double sum = 0, magnitude = 0;
+          for (int64_t i = 0; i < kCols; ++i) {
+            const double product =
+                double{x[static_cast<size_t>(t * kCols + i)]} * codes[static_cast<size_t>(i)] * w.Scale(n, i);
+            sum += product;
+            magnitude += std::abs(product);
+          }
+          ASSERT_NEAR(y[static_cast<size_t>(t * kRows + n)], sum, magnitude * 1e-6);
+        }
+      }
+    }
+}
+
+// A row of the table of per-layer embeddings: a scale for every 7 columns, two of which share a byte.
+TEST(MatrixRow, GroupsMayBeginInsideAByte) {
+  std::mt19937 random(8);
+  for (const quant::Type type : {quant::Type::kC4, quant::Type::kC2}) {
+    const CodeMatrix w(type, 3, 35, 7, random);
+    const std::vector<int> codes = w.Codes(2);
+    std::vector<float> out(36, -1.0f);
+    DecodeRow(*kernels::SelectKernels(), w.matrix, w.matrix.row(2), w.matrix.row_scales(2), 35, out.data());
+    for (int64_t i = 0; i < 35; ++i)
+      ASSERT_EQ(out[static_cast<size_t>(i)], static_cast<float>(codes[static_cast<size_t>(i)]) * w.Scale(2, i));
+    EXPECT_EQ(out[35], -1.0f);
   }
 }
 
