@@ -28,7 +28,7 @@ struct SamplingOptions {
   float presence_penalty = 0.0f;    // subtracted once if the token occurs in the window
   int penalty_window = 256;         // tokens looked back at; -1: all
   uint64_t seed = 0;                // 0: one is drawn and reported by Session::seed()
-  std::vector<TokenId> suppressed;  // ids that are never chosen
+  std::vector<TokenId> suppressed = {};  // ids that are never chosen
 };
 
 // What long work reports, from the calling thread.
@@ -42,10 +42,10 @@ using ProgressCallback = std::function<bool(const Progress&)>;
 
 struct EngineOptions {
   int threads = 0;  // counting the caller's; 0: one per processor that this process may use
-  std::string cpu;  // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
+  std::string cpu = {};  // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
   bool exact =
       false;  // float32 activations and cache against dequantised weights: what the file means, for verification
-  ProgressCallback progress;
+  ProgressCallback progress = {};
 };
 
 struct ModelInfo {

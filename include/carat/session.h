@@ -25,8 +25,8 @@ struct SessionOptions {
   int context = 0;  // most tokens the session can hold; 0: the model's maximum, at most 8192
   KvCacheType kv_type = KvCacheType::kAuto;
   int batch = 256;  // tokens computed at a time in a prefill; a matter of speed and memory, not of results
-  SamplingOptions sampling;
-  ProgressCallback progress;  // for prefills of more than one batch
+  SamplingOptions sampling = {};
+  ProgressCallback progress = {};  // for prefills of more than one batch
 };
 
 // Used by one thread at a time. Results depend on the tokens alone: not on how they were cut into appends, on threads,

@@ -115,18 +115,27 @@ def add_key(writer, key, value):
         writer.add_array(key, value)
 
 
+TURNS3 = ["<start_of_turn>", "<end_of_turn>"]
+TURNS4 = ["<|turn>", "<turn|>", "<|think|>", "<|channel>", "<channel|>", "<|tool>", "<tool|>", "<|tool_call>",
+          "<tool_call|>", "<|tool_response>", "<tool_response|>", '<|"|>', "<|image|>", "<|audio|>", "<|video|>"]
+WORDS = ["th", "the", "\u2581the"]  # each a merge of two that stand before it
+
+
 def add_vocabulary(writer, gemma3, size):
-    """A stub: control tokens, some of the 256 bytes, made-up words. The cases use ids; readers want a vocabulary."""
+    """A small one that can spell everything and has the tokens of the chat format."""
     kinds = gguf.TokenType
     tokens = [("<pad>", kinds.CONTROL), ("<eos>", kinds.CONTROL), ("<bos>", kinds.CONTROL), ("<unk>", kinds.UNKNOWN)]
-    tokens += [(f"<0x{byte:02X}>", kinds.BYTE) for byte in range(min(256, size - len(tokens)))]
-    tokens += [(f"word{i}", kinds.NORMAL) for i in range(len(tokens), size)]
+    tokens += [(turn, kinds.CONTROL) for turn in (TURNS3 if gemma3 else TURNS4)]
+    tokens += [(f"<0x{byte:02X}>", kinds.BYTE) for byte in range(256)]
+    tokens += [(text, kinds.NORMAL) for text in ["\n", "\u2581", *map(chr, range(ord("!"), ord("~") + 1)), *WORDS]]
+    assert len(tokens) <= size
+    tokens += [(f"<unused{i}>", kinds.UNUSED) for i in range(size - len(tokens))]
     writer.add_tokenizer_model("llama" if gemma3 else "gemma4")
     writer.add_token_list([text for text, _ in tokens])
     writer.add_token_scores([-float(i) for i in range(len(tokens))])
     writer.add_token_types([int(kind) for _, kind in tokens])
     if not gemma3:
-        writer.add_token_merges(["w o"])
+        writer.add_token_merges(["t h", "th e", "\u2581 the"])
     writer.add_bos_token_id(2)
     writer.add_eos_token_id(1)
     writer.add_unk_token_id(3)

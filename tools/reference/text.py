@@ -7,8 +7,8 @@
 Each case becomes a tiny random checkpoint in a published form and, per prompt, N.safetensors (input_ids, activations,
 greedy_ids) and N.json (tolerances). transformers computes the values in float32; decoder64.py, written from the
 specification, computes them in float64; a case is only written if both agree and choose the same tokens. Two runs
-with the same seed and the versions of requirements.txt write the same bytes. README.md has the cases (they stand in
-text_cases.py) and the form of the files.
+on one machine with the same seed and the versions of requirements.txt write the same bytes. README.md has the cases
+(they stand in text_cases.py) and the form of the files.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from text_cases import CASES, GLOBAL, SLIDING, config_of
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
-torch.set_num_threads(1)  # the order of sums, and so the bytes, must not depend on the machine
+torch.set_num_threads(1)  # the order of sums, and so the bytes, must not depend on the number of cores
 torch.set_grad_enabled(False)
 
 GREEDY = 16

@@ -64,8 +64,8 @@ CASES = {
     "gguf-q8_0-arrays": dict(  # every key that may be an array is one
         kind="gemma4", form="gguf", types=[("", "Q8_0")], vocabulary=True, dead_kv=True, prompts=[11],
         keys={"attention.head_count_kv": [1] * 4, "attention.head_count": [4] * 4},
-        config=dict(num_hidden_layers=4, num_kv_shared_layers=2, layer_types=[SLIDING, GLOBAL] * 2,
-                    hidden_size=64, head_dim=8, global_head_dim=16, hidden_size_per_layer_input=32)),
+        config=dict(vocab_size=384, vocab_size_per_layer_input=384, num_hidden_layers=4, num_kv_shared_layers=2,
+                    layer_types=[SLIDING, GLOBAL] * 2, hidden_size=64, head_dim=8, global_head_dim=16, hidden_size_per_layer_input=32)),
     "gguf-blocks32": dict(  # a type of its own for every role; a head of its own
         kind="gemma4", form="gguf", prompts=[11], untied=True,
         types=[("q_proj", "Q4_0"), ("k_proj", "Q5_0"), ("v_proj", "Q5_1"), ("o_proj", "Q4_1"), ("gate_proj", "IQ4_NL"),
@@ -89,7 +89,7 @@ CASES = {
     "gguf-gemma3-mix": dict(  # as the 270M file: no key for the pattern and the local RoPE base; no soft cap
         kind="gemma3", form="gguf", vocabulary=True, prompts=[12], keys={"rope.freq_base_swa": None},
         types=[("embed_tokens", "Q8_0"), ("v_proj|down_proj", "Q8_0"), ("o_proj", "Q4_0"), ("", "Q5_0")],
-        config=dict(hidden_size=64, head_dim=8, query_pre_attn_scalar=8)),
+        config=dict(vocab_size=384, hidden_size=64, head_dim=8, query_pre_attn_scalar=8)),
 
     # The big set: real depths and windows, long prompts.
     "big-e2b-depth": dict(

@@ -1,0 +1,127 @@
+// Every activation of every layer against the reference dumps.
+#include "tests/support/golden.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/engine_impl.h"
+#include "engine/trace.h"
+#include "engine/trace_file.h"
+#include "kernels/kernels.h"
+
+namespace carat {
+namespace {
+
+using testing_support::FindTensor;
+using testing_support::GoldenModel;
+using testing_support::GoldenModels;
+using testing_support::OwnGolden;
+
+// The kernels to check with. All give the same bits (invariance_test), so the exact path needs no more than the
+// fastest.
+std::vector<const kernels::Kernels*> KernelsFor(bool exact) {
+  if (exact) return {kernels::SelectKernels()};
+  std::vector<const kernels::Kernels*> usable;
+  for (const kernels::Kernels* table : kernels::AllKernels())
+    if (kernels::Supported(*table)) usable.push_back(table);
+  return usable;
+}
+
+// Every tensor of the dump must have been computed, and the first one that is off is named.
+void ExpectWithinTolerance(const std::vector<TraceTensor>& trace, const TraceReference& reference) {
+  for (const TraceTensor& want : reference.tensors) {
+    // What goes in; and logits of a run in chunks, which invariance_test holds to the bits of the others.
+    if (want.name == "input_ids" || want.name == "chunked_logits") continue;
+    EXPECT_NE(FindTensor(trace, want.name), nullptr) << want.name << " was not computed";
+    EXPECT_TRUE(!want.ids.empty() || reference.tolerance.contains(want.name)) << "no tolerance for " << want.name;
+  }
+  for (const TraceDifference& difference : CompareTrace(trace, reference)) {
+    ASSERT_TRUE(difference.within) << difference.name << " is the first that differs: by " << difference.largest
+                                   << ", tolerance " << difference.tolerance << ", " << difference.where;
+  }
+}
+
+// Root mean square of the difference, as a share of the standard deviation of what is wanted.
+double RelativeError(const TraceTensor& got, const TraceTensor& want) {
+  if (got.values.size() != want.values.size()) return HUGE_VAL;
+  const auto count = static_cast<double>(want.values.size());
+  double mean = 0, spread = 0, error = 0;
+  for (const float value : want.values) mean += value / count;
+  for (size_t i = 0; i < want.values.size(); ++i) {
+    spread += (want.values[i] - mean) * (want.values[i] - mean);
+    error += (double{got.values[i]} - want.values[i]) * (double{got.values[i]} - want.values[i]);
+  }
+  return std::sqrt(error / spread);
+}
+
+// Activations rounded to 8 bits and a half-precision cache cost quantised weights this much at most.
+constexpr double kMostRelativeError = 0.02;
+
+void CheckDump(const std::shared_ptr<const Engine>& engine, const std::filesystem::path& dump) {
+  const auto reference = ReadTraceReference(dump);
+  ASSERT_TRUE(reference) << reference.error().message;
+  const TraceTensor* input = FindTensor(reference->tensors, "input_ids");
+  const TraceTensor* greedy = FindTensor(reference->tensors, "greedy_ids");
+  const TraceTensor* logits = FindTensor(reference->tensors, "logits");
+  ASSERT_TRUE(input != nullptr && greedy != nullptr && logits != nullptr);
+  const auto trace = TraceTokens(engine, input->ids, {.generate = static_cast<int>(greedy->ids.size())});
+  ASSERT_TRUE(trace) << trace.error().message;
+  const Engine::Impl& impl = engine->impl();
+  if (impl.context.exact || impl.model.all_floats) {
+    ExpectWithinTolerance(*trace, *reference);
+    return;
+  }
+  const TraceTensor* got = FindTensor(*trace, "logits");
+  ASSERT_NE(got, nullptr);
+  EXPECT_LE(RelativeError(*got, *logits), kMostRelativeError);
+}
+
+// Every model of `folder`, on the normal path with every kernel table of this CPU. Returns how many dumps were checked.
+int CheckFolder(const std::filesystem::path& folder, bool exact) {
+  int checked = 0;
+  for (const GoldenModel& model : GoldenModels(folder)) {
+    if (model.name.starts_with("drafter/")) continue;  // no decoder
+    EXPECT_FALSE(model.dumps.empty()) << model.name;
+    for (const kernels::Kernels* table : KernelsFor(exact)) {
+      const auto engine = Engine::Load(model.path, {.threads = 1, .cpu = std::string(table->name), .exact = exact});
+      if (!engine) {
+        ADD_FAILURE() << engine.error().message;
+        continue;
+      }
+      for (const std::filesystem::path& dump : model.dumps) {
+        SCOPED_TRACE(model.name + " with " + dump.filename().string() + " and the kernels " + std::string(table->name));
+        CheckDump(*engine, dump);
+        ++checked;
+      }
+    }
+  }
+  return checked;
+}
+
+// More dumps, where there are some: in a folder beside the source tree, and in one that tools/reference/text.py made.
+std::vector<std::filesystem::path> MoreFolders() {
+  std::vector<std::filesystem::path> folders;
+  const std::filesystem::path shared = std::filesystem::path(CARAT_SOURCE_DIR).parent_path() / "shared/golden/text";
+  if (std::filesystem::is_directory(shared)) folders.push_back(shared);
+  if (const char* named = std::getenv("CARAT_GOLDEN")) folders.emplace_back(named);
+  return folders;
+}
+
+constexpr int kOwnDumps = 12;
+TEST(GoldenTest, ExactActivationsAreTheReferences) { EXPECT_GE(CheckFolder(OwnGolden(), /*exact=*/true), kOwnDumps); }
+TEST(GoldenTest, TheNormalPathStaysClose) { EXPECT_GE(CheckFolder(OwnGolden(), /*exact=*/false), kOwnDumps); }
+TEST(GoldenTest, MoreExactActivations) {
+  for (const std::filesystem::path& folder : MoreFolders()) EXPECT_GT(CheckFolder(folder, /*exact=*/true), 0) << folder;
+}
+TEST(GoldenTest, MoreOfTheNormalPath) {
+  for (const std::filesystem::path& folder : MoreFolders())
+    EXPECT_GT(CheckFolder(folder, /*exact=*/false), 0) << folder;
+}
+
+}  // namespace
+}  // namespace carat
