@@ -20,14 +20,14 @@ using TokenId = int32_t;
 // Order: penalties, then top-k, top-p and min-p on the distribution at `temperature`.
 struct SamplingOptions {
   float temperature = 1.0f;
-  int top_k = 64;                   // 0: off
-  float top_p = 0.95f;              // 1: off
-  float min_p = 0.0f;               // 0: off; keeps tokens of at least min_p times the likeliest's probability
-  float repetition_penalty = 1.0f;  // divides positive logits (multiplies negative ones) of tokens in the window
-  float frequency_penalty = 0.0f;   // subtracted per occurrence in the window
-  float presence_penalty = 0.0f;    // subtracted once if the token occurs in the window
-  int penalty_window = 256;         // tokens looked back at; -1: all
-  uint64_t seed = 0;                // 0: one is drawn and reported by Session::seed()
+  int top_k = 64;                        // 0: off
+  float top_p = 0.95f;                   // 1: off
+  float min_p = 0.0f;                    // 0: off; keeps tokens of at least min_p times the likeliest's probability
+  float repetition_penalty = 1.0f;       // divides positive logits (multiplies negative ones) of tokens in the window
+  float frequency_penalty = 0.0f;        // subtracted per occurrence in the window
+  float presence_penalty = 0.0f;         // subtracted once if the token occurs in the window
+  int penalty_window = 256;              // tokens looked back at; -1: all
+  uint64_t seed = 0;                     // 0: one is drawn and reported by Session::seed()
   std::vector<TokenId> suppressed = {};  // ids that are never chosen
 };
 
@@ -41,7 +41,7 @@ struct Progress {
 using ProgressCallback = std::function<bool(const Progress&)>;
 
 struct EngineOptions {
-  int threads = 0;  // counting the caller's; 0: one per processor that this process may use
+  int threads = 0;       // counting the caller's; 0: one per processor that this process may use
   std::string cpu = {};  // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
   bool exact =
       false;  // float32 activations and cache against dequantised weights: what the file means, for verification

@@ -19,5 +19,7 @@ void AddInspect(CLI::App& app, Action& action);
 void AddDoctor(CLI::App& app, Action& action);
 void AddTokenize(CLI::App& app, Action& action);  // tokenize and detokenize
 void AddRender(CLI::App& app, Action& action);
+void AddTrace(CLI::App& app, Action& action);
+void AddEval(CLI::App& app, Action& action);
 
 }  // namespace carat::cli

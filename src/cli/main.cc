@@ -32,9 +32,11 @@ int Main(Console& console, int argc, char** argv) {
   app.get_formatter()->column_width(34);
 
   Action action;
+  AddEval(app, action);
   AddTokenize(app, action);
   AddRender(app, action);
   AddDoctor(app, action);
+  AddTrace(app, action);
   AddEnvironmentTwins(app);
 
   std::string chosen;

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 
@@ -79,7 +79,10 @@ Result<std::string> ReadInput(Console& console, const std::string& path) {
   if (path == "-") return console.ReadAll();
   std::ifstream file(path, std::ios::binary);
   if (!file) return Fail(ErrorCode::kUsage, fmt::format("cannot open {}: {}", path, std::strerror(errno)));
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::string text;
+  std::array<char, 65536> buffer;
+  while (file.read(buffer.data(), buffer.size()) || file.gcount() > 0)
+    text.append(buffer.data(), static_cast<size_t>(file.gcount()));
   if (file.bad()) return Fail(ErrorCode::kUsage, fmt::format("cannot read {}: is it a folder?", path));
   return text;
 }
