@@ -294,5 +294,47 @@ TEST(MobileTest, ModelsAreTheReferenceInEveryMode) {
   for (const char* name : {"e2b", "e4b", "odd", "uncalibrated", "ties", "w4a16"}) CheckModel(kMore / name);
 }
 
+// K and V rounded with the checkpoint's scales as they enter the cache.
+void CheckInt8Cache(const fs::path& model, const fs::path& path, double tolerance) {
+  const Dump dump(path);
+  const auto ids = dump.Values<int32_t>("input_ids");
+  const auto logits = dump.Values<float>("logits");
+  for (const kernels::Kernels* table : Tables()) {
+    SCOPED_TRACE(path.string() + " with the kernels " + std::string(table->name));
+    const auto engine = Engine::Load(model, {.threads = 2, .cpu = std::string(table->name), .progress = {}});
+    ASSERT_TRUE(engine) << engine.error().message;
+    SessionOptions options;
+    options.batch = 5;
+    options.kv_type = KvCacheType::kInt8;
+    auto session = Session::Create(*engine, options);
+    ASSERT_TRUE(session) << session.error().message;
+    double largest = 0;
+    ASSERT_TRUE(session->AppendWithLogits(ids, [&](int64_t first, std::span<const float> rows) {
+      const size_t begin = static_cast<size_t>(first) * (logits.size() / ids.size());
+      for (size_t i = 0; i < rows.size(); ++i)
+        largest = std::max(largest, std::abs(double{rows[i]} - logits[begin + i]));
+    }));
+    EXPECT_LE(largest, tolerance);
+  }
+}
+
+TEST(MobileTest, TheInt8CacheRoundsAsTheCheckpointSays) {
+  CheckInt8Cache(kOwn / "golden/mobile-e2b/model", kOwn / "golden/mobile-e2b/int8_cache/1.safetensors", 2e-4);
+  if (!fs::is_directory(kMore)) return;
+  for (const char* name : {"e2b", "e4b"})
+    CheckInt8Cache(kMore / name / "model", kMore / name / "int8_cache.safetensors", 4e-4);
+}
+
+TEST(MobileTest, AnInt8CacheNeedsScales) {
+  const auto engine = Engine::Load(kOwn / "golden/mobile-odd/model");
+  ASSERT_TRUE(engine) << engine.error().message;
+  SessionOptions options;
+  options.kv_type = KvCacheType::kInt8;
+  const auto session = Session::Create(*engine, options);
+  ASSERT_FALSE(session);
+  EXPECT_EQ(session.error().code, ErrorCode::kUsage);
+  EXPECT_NE(session.error().message.find("no scales for an int8 cache"), std::string::npos) << session.error().message;
+}
+
 }  // namespace
 }  // namespace carat

@@ -18,7 +18,8 @@ enum class KvCacheType {
   // Google's low-bit releases, whose trained roundings a rounded cache would upset; else f16
   kAuto,
   kF32,
-  kF16
+  kF16,
+  kInt8  // a byte per number, with the scales that Google's low-bit releases bring
 };
 
 struct SessionOptions {
@@ -33,7 +34,7 @@ struct SessionOptions {
 // or on rollbacks.
 class Session {
  public:
-  // Error: kUsage (context above the model's maximum), kDoesNotFit.
+  // Error: kUsage (context above the maximum of the model, a cache type that it has no scales for), kDoesNotFit.
   static Result<Session> Create(std::shared_ptr<const Engine> engine, const SessionOptions& options = {});
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

@@ -34,13 +34,17 @@ Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const 
 }
 
 void SessionFlags::AddTo(CLI::App& command) {
-  const std::map<std::string, KvCacheType> kv_types = {
-      {"auto", KvCacheType::kAuto}, {"f32", KvCacheType::kF32}, {"f16", KvCacheType::kF16}};
+  const std::map<std::string, KvCacheType> kv_types = {{"auto", KvCacheType::kAuto},
+                                                       {"f32", KvCacheType::kF32},
+                                                       {"f16", KvCacheType::kF16},
+                                                       {"int8", KvCacheType::kInt8}};
   command
       .add_option("--context", context,
                   "Most tokens of the whole conversation; 0: what the model was made for, at most 8192")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--kv-type", kv_type, "Type of the cached keys and values: auto, f32, f16")
+  command
+      .add_option("--kv-type", kv_type,
+                  "Type of the cached keys and values: auto, f32, f16, int8 (Google's low-bit releases)")
       ->transform(CLI::CheckedTransformer(kv_types).description(""));
   command.add_option("--temperature", temperature,
                      "0: always the likeliest token. Default of this and the next: the model's");

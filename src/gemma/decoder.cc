@@ -275,7 +275,9 @@ void Decoder::AddNormedDelta(const Vector& weight, const Rows& rows) {
 Result<std::unique_ptr<Decoder>> Decoder::Create(const Model& model, const ops::Context& context,
                                                  const DecoderOptions& options) {
   CHECK(options.context > 0 && options.max_batch > 0);
-  TRY_ASSIGN(KvCache cache, KvCache::Create(model.config, options.kv_type, options.context, options.max_batch));
+  std::vector<KvScales> scales;
+  for (const LayerWeights& layer : model.layers) scales.push_back(layer.cache_scales);
+  TRY_ASSIGN(KvCache cache, KvCache::Create(model.config, options.kv_type, options.context, options.max_batch, scales));
   return std::unique_ptr<Decoder>(new Decoder(model, context, options, std::move(cache)));
 }
 

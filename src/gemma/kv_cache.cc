@@ -39,7 +39,8 @@ LazyMemory::~LazyMemory() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
-Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch) {
+Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch,
+                                std::span<const KvScales> scales) {
   KvCache cache;
   cache.config_ = &config;
   cache.type_ = type;
@@ -52,7 +53,8 @@ Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType typ
     const int64_t ring = int64_t{config.window} + max_batch + kRollbackSlack;
     own.ring = layer.kind == LayerKind::kSliding && ring < context;
     own.capacity = own.ring ? ring : context;
-    own.row_bytes = int64_t{layer.kv_heads} * layer.head_dim * (type == kernels::KvType::kF16 ? 2 : 4);
+    own.row_bytes = int64_t{layer.kv_heads} * layer.head_dim * kernels::KvBytes(type);
+    if (type == kernels::KvType::kI8) own.scales = scales[static_cast<size_t>(index)];
     const auto bytes = static_cast<size_t>(own.capacity * own.row_bytes);
     TRY_ASSIGN(own.keys, LazyMemory::Allocate(bytes));
     TRY_ASSIGN(own.values, LazyMemory::Allocate(bytes));
@@ -67,6 +69,9 @@ void KvCache::Write(int layer, int64_t position, const float* k, const float* v,
   if (type_ == kernels::KvType::kF16) {
     kernels.to_f16(k, own.row_bytes / 2, reinterpret_cast<uint16_t*>(own.keys.data() + offset));
     kernels.to_f16(v, own.row_bytes / 2, reinterpret_cast<uint16_t*>(own.values.data() + offset));
+  } else if (type_ == kernels::KvType::kI8) {
+    kernels.quantize_static(k, own.row_bytes, own.scales.key, reinterpret_cast<int8_t*>(own.keys.data() + offset));
+    kernels.quantize_static(v, own.row_bytes, own.scales.value, reinterpret_cast<int8_t*>(own.values.data() + offset));
   } else {
     std::memcpy(own.keys.data() + offset, k, static_cast<size_t>(own.row_bytes));
     std::memcpy(own.values.data() + offset, v, static_cast<size_t>(own.row_bytes));
@@ -81,7 +86,9 @@ ops::KvView KvCache::View(int layer) const {
           .type = type_,
           .capacity = own.capacity,
           .kv_heads = reader.kv_heads,
-          .head_dim = reader.head_dim};
+          .head_dim = reader.head_dim,
+          .key_scale = own.scales.key,
+          .value_scale = own.scales.value};
 }
 
 void KvCache::Extend(int64_t tokens) {

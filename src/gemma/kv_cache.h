@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "carat/result.h"
@@ -28,12 +29,19 @@ class LazyMemory {
   size_t size_ = 0;
 };
 
+// What the codes of an 8-bit cache are times, in one layer.
+struct KvScales {
+  float key = 0, value = 0;
+};
+
 // Global layers keep every token. Sliding layers keep a ring of the window, one batch, and some slack, so that the rows
 // of a batch can be written before its first token is computed, and so that short rollbacks need no recomputation.
 class KvCache {
  public:
-  // `config` must outlive the cache. Error: kDoesNotFit.
-  static Result<KvCache> Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch);
+  // `config` must outlive the cache. `scales`: of every layer that owns K and V, positive; for kI8 alone.
+  // Error: kDoesNotFit.
+  static Result<KvCache> Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch,
+                                std::span<const KvScales> scales = {});
 
   // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim].
   void Write(int layer, int64_t position, const float* k, const float* v, const kernels::Kernels& kernels);
@@ -57,6 +65,7 @@ class KvCache {
     int64_t capacity = 0;  // rows; 0: this layer owns nothing
     int64_t row_bytes = 0;
     bool ring = false;
+    KvScales scales = {1, 1};
     LazyMemory keys, values;
   };
 

@@ -94,5 +94,20 @@ TEST(KvCache, HalfPrecisionHalvesTheBytes) {
   EXPECT_EQ(half->resident_bytes(), 2u * 2 * (2 + 4) * 2);
 }
 
+TEST(KvCache, EightBitsKeepCodesOfTheScalesOfTheLayer) {
+  const DecoderConfig config = TwoOwners();
+  const std::vector<KvScales> scales = {{0.5f, 0.25f}, {2.0f, 1.0f}, {}, {}};
+  auto cache = KvCache::Create(config, kernels::KvType::kI8, 4096, 16, scales);
+  ASSERT_TRUE(cache);
+  WriteTokens(*cache, 8);
+  const ops::KvView sliding = cache->View(2), global = cache->View(3);  // as the layers that share see them
+  EXPECT_EQ(sliding.key_scale, 0.5f);
+  EXPECT_EQ(global.value_scale, 1.0f);
+  EXPECT_EQ(reinterpret_cast<const int8_t*>(sliding.keys)[7 * 2], 14);
+  EXPECT_EQ(reinterpret_cast<const int8_t*>(sliding.values)[7 * 2 + 1], -28);
+  EXPECT_EQ(reinterpret_cast<const int8_t*>(global.keys)[5 * 4], 2);  // 2.5 steps, to even
+  EXPECT_EQ(cache->resident_bytes(), 8u * 2 * (2 + 4));
+}
+
 }  // namespace
 }  // namespace carat::gemma

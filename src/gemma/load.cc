@@ -208,8 +208,8 @@ Status Binder::BindCacheScales(LayerWeights& w, const std::string& prefix) {
   if (checkpoint_.Find(prefix + names.k_cache_scale) == nullptr &&
       checkpoint_.Find(prefix + names.v_cache_scale) == nullptr)
     return {};
-  TRY_ASSIGN(w.k_cache_scale, ReadScale(checkpoint_, prefix + names.k_cache_scale));
-  TRY_ASSIGN(w.v_cache_scale, ReadScale(checkpoint_, prefix + names.v_cache_scale));
+  TRY_ASSIGN(w.cache_scales.key, ReadScale(checkpoint_, prefix + names.k_cache_scale));
+  TRY_ASSIGN(w.cache_scales.value, ReadScale(checkpoint_, prefix + names.v_cache_scale));
   return {};
 }
 

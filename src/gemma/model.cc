@@ -38,7 +38,7 @@ Status PleTable::ReadRow(int64_t id, int64_t count, float scale, const kernels::
 bool Model::HasCacheScales() const {
   for (int layer = 0; layer < config.layer_count(); ++layer) {
     const LayerWeights& w = layers[static_cast<size_t>(layer)];
-    if (config.OwnsKv(layer) && (w.k_cache_scale == 0 || w.v_cache_scale == 0)) return false;
+    if (config.OwnsKv(layer) && (w.cache_scales.key == 0 || w.cache_scales.value == 0)) return false;
   }
   return true;
 }

@@ -10,6 +10,7 @@
 #include "base/mapped_file.h"
 #include "carat/result.h"
 #include "gemma/config.h"
+#include "gemma/kv_cache.h"
 #include "kernels/kernels.h"
 #include "ops/matrix.h"
 
@@ -37,8 +38,7 @@ struct LayerWeights {
   ops::Matrix ple_projection;  // [H,P]    per_layer_projection
   Vector post_ple_norm;        // [H]      post_per_layer_input_norm
   float scale = 1.0f;          //          layer_scalar
-  // Steps of an 8-bit cache of K and V, in layers that own some; 0: the checkpoint has none.
-  float k_cache_scale = 0, v_cache_scale = 0;  // self_attn.k_cache_scale, v_cache_scale
+  KvScales cache_scales;       //          self_attn.k_cache_scale, v_cache_scale, of an 8-bit cache; 0: there are none
 };
 
 // Where bytes of a mapping are in the file.

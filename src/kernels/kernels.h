@@ -77,7 +77,9 @@ struct S8Rows {
 // Q4_1, Q5_1, Q2_K, Q4_K, Q5_K.
 bool HasOffset(quant::Type type);
 
-enum class KvType : uint8_t { kF32, kF16 };
+// Elements of cached keys and values. Those of kI8 are codes whose scales the caller applies.
+enum class KvType : uint8_t { kF32, kF16, kI8 };
+constexpr int64_t KvBytes(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
 
 struct Kernels {
   std::string_view name;  // "scalar", "avx2", "avx512", ...

@@ -203,7 +203,7 @@ TEST_P(TablesTest, ExpEverywhere) {
 }
 
 TEST_P(TablesTest, Attention) {
-  for (const KvType type : {KvType::kF32, KvType::kF16})
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kI8})
     for (const int64_t d : {1, 8, 20, 64, 256})
       for (const int64_t n : {1, 3, 65, 130})
         for (const int64_t heads : {1, 2, 3, 4, 8, 9}) {
@@ -212,7 +212,11 @@ TEST_P(TablesTest, Attention) {
           const std::vector<float> q = Normal(heads * q_stride), kv = Normal(n * kv_stride);
           std::vector<uint16_t> kv16(kv.size());
           Scalar().to_f16(kv.data(), static_cast<int64_t>(kv.size()), kv16.data());
-          const void* data = type == KvType::kF32 ? static_cast<const void*>(kv.data()) : kv16.data();
+          std::vector<int8_t> kv8(kv.size());
+          for (int8_t& code : kv8) code = static_cast<int8_t>(random_());
+          const void* data = type == KvType::kF32   ? static_cast<const void*>(kv.data())
+                             : type == KvType::kF16 ? static_cast<const void*>(kv16.data())
+                                                    : kv8.data();
 
           std::vector<float> a(static_cast<size_t>(heads * scores_stride), 0.25f), b = a;
           table().attention_scores(q.data(), q_stride, heads, d, data, type, kv_stride, n, a.data(), scores_stride);

@@ -4,6 +4,15 @@
 
 namespace carat::ops {
 
+namespace {
+
+void Scale(float* x, int64_t n, float scale) {
+  if (scale == 1.0f) return;
+  for (int64_t i = 0; i < n; ++i) x[i] *= scale;
+}
+
+}  // namespace
+
 Attention::Attention(const Context& context, int64_t query_heads, int64_t max_keys)
     : context_(context), query_heads_(query_heads), scores_(static_cast<size_t>(context.pool->size())) {
   // Pages of a long context that are never used are never resident.
@@ -35,7 +44,7 @@ void Attention::RunHeads(const KvView& kv, int64_t first_key, int64_t end_key, i
                          int64_t heads, float* scores, float* out) const {
   const int64_t keys = end_key - first_key;
   const int64_t stride = kv.kv_heads * kv.head_dim;
-  const int64_t element_bytes = kv.type == kernels::KvType::kF16 ? 2 : 4;
+  const int64_t element_bytes = kernels::KvBytes(kv.type);
   // Calls body(first row in the cache, number of rows, first index among the visible keys) for each unbroken run of the
   // ring.
   const auto for_each_run = [&](auto body) {
@@ -50,12 +59,14 @@ void Attention::RunHeads(const KvView& kv, int64_t first_key, int64_t end_key, i
     context_.kernels->attention_scores(q, kv.head_dim, heads, kv.head_dim, kv.keys + byte_offset, kv.type, stride,
                                        count, scores + done, keys);
   });
+  Scale(scores, heads * keys, kv.key_scale);
   for (int64_t head = 0; head < heads; ++head) context_.kernels->softmax(scores + head * keys, keys);
   std::fill_n(out, heads * kv.head_dim, 0.0f);
   for_each_run([&](int64_t byte_offset, int64_t count, int64_t done) {
     context_.kernels->attention_mix(scores + done, keys, heads, kv.head_dim, kv.values + byte_offset, kv.type, stride,
                                     count, out, kv.head_dim);
   });
+  Scale(out, heads * kv.head_dim, kv.value_scale);
 }
 
 }  // namespace carat::ops

@@ -17,6 +17,7 @@ struct KvView {
   kernels::KvType type = kernels::KvType::kF32;
   int64_t capacity = 0;
   int64_t kv_heads = 0, head_dim = 0;
+  float key_scale = 1, value_scale = 1;  // what the elements are times
 };
 
 class Attention {

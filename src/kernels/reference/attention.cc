@@ -11,6 +11,7 @@ namespace {
 
 float Element(const void* data, KvType type, int64_t i) {
   if (type == KvType::kF32) return static_cast<const float*>(data)[i];
+  if (type == KvType::kI8) return static_cast<float>(static_cast<const int8_t*>(data)[i]);
   return F16ToFloat(static_cast<const uint16_t*>(data)[i]);
 }
 

@@ -67,6 +67,8 @@ void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d,
                      int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride) {
   if (type == KvType::kF32)
     FloatProducts<LoadF32>(static_cast<const float*>(keys), kv_stride, n, q, q_stride, heads, d, scores, scores_stride);
+  else if (type == KvType::kI8)
+    FloatProducts<LoadI8>(static_cast<const int8_t*>(keys), kv_stride, n, q, q_stride, heads, d, scores, scores_stride);
   else
     FloatProducts<LoadF16>(static_cast<const uint16_t*>(keys), kv_stride, n, q, q_stride, heads, d, scores,
                            scores_stride);
@@ -76,6 +78,8 @@ void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, co
                   int64_t kv_stride, int64_t n, float* out, int64_t out_stride) {
   if (type == KvType::kF32)
     Mix<LoadF32>(p, p_stride, heads, d, static_cast<const float*>(values), kv_stride, n, out, out_stride);
+  else if (type == KvType::kI8)
+    Mix<LoadI8>(p, p_stride, heads, d, static_cast<const int8_t*>(values), kv_stride, n, out, out_stride);
   else
     Mix<LoadF16>(p, p_stride, heads, d, static_cast<const uint16_t*>(values), kv_stride, n, out, out_stride);
 }

@@ -45,6 +45,18 @@ struct LoadF16 {
   }
 };
 
+struct LoadI8 {
+  using Element = int8_t;
+  CARAT_INLINE static __m256 Load(const int8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  CARAT_INLINE static __m256 LoadFirst(const int8_t* p, int64_t count) {
+    alignas(8) int8_t codes[8] = {};
+    for (int64_t i = 0; i < count && i < 8; ++i) codes[i] = p[i];
+    return Load(codes);
+  }
+};
+
 CARAT_INLINE float HalfToFloat(uint16_t half) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half))); }
 
 }  // namespace carat::kernels::avx2
