@@ -18,7 +18,14 @@ struct ToolCall {
 };
 
 // Why an answer ended.
-enum class StopReason { kEndOfTurn, kToolCalls, kMaxTokens, kContextFull, kCancelled, kLoop };
+enum class StopReason {
+  kEndOfTurn,
+  kToolCalls,  // the model waits for their results
+  kMaxTokens,
+  kContextFull,  // the answer is cut off
+  kCancelled,
+  kLoop  // the model said the same few tokens over and over
+};
 
 struct Reply {
   std::string text;
@@ -27,7 +34,7 @@ struct Reply {
   StopReason stop = StopReason::kEndOfTurn;
   int prompt_tokens = 0;  // of the whole conversation
   int reused_tokens = 0;  // of those, already in the session
-  int answer_tokens = 0;
+  int answer_tokens = 0;  // without the one that ended the turn
   double prefill_seconds = 0;
   double decode_seconds = 0;
 };
@@ -43,43 +50,57 @@ struct ReplyEvent {
 using ReplyCallback = std::function<bool(const ReplyEvent&)>;
 
 struct ConversationOptions {
-  std::string system;
+  std::string system = {};
   bool think = false;
-  std::string tools_json;  // a JSON array of tools in the form of the OpenAI API; empty: none
-  int max_tokens = 0;      // per answer; 0: as many as the context holds
+  std::string tools_json = {};  // a JSON array of tools in the form of the OpenAI API; empty: none
+  int max_tokens = 0;           // per answer; 0: as many as the context holds
 };
 
-// Used by one thread at a time, like its session.
+// What the model sees is its chat template's rendering of the messages, so an answer depends on them alone and not on
+// what was computed before. One exception: while an exchange with tools goes on (the model calls, results are added, it
+// goes on), the tokens that it gave stay as they are, in their true order. Thoughts are dropped when the user speaks
+// again. Used by one thread at a time, like its session.
 class Conversation {
  public:
-  // Error: kUsage (no tokenizer or chat format, tools that are not valid).
+  // Tokens that `session` has are kept as far as they fit the messages. Errors: kUsage (no tokenizer or chat format,
+  // tools that are not valid, tools or thinking in Gemma 3's format).
   static Result<Conversation> Create(Session session, const ConversationOptions& options = {});
   Conversation(Conversation&&) noexcept;
   Conversation& operator=(Conversation&&) noexcept;
   ~Conversation();
 
-  // Adds a message. AddMessages takes a JSON array in the form of the OpenAI API (and its `system` replaces the
-  // option's).
+  // Adds a message. Errors: kUsage, and the history is as before. AddUser: while tool calls wait for results.
+  // AddMessages takes a JSON array in the form of the OpenAI API; its system message, if it begins with one, replaces
+  // the option's. What the chat template refuses is refused, naming the message.
   Status AddUser(std::string_view text);
   Status AddToolResult(std::string_view name,
                        std::string_view result);  // of the first call of that name not yet answered
   Status AddMessages(std::string_view json);
   int open_calls() const;  // tool calls of the last answer that have no result yet
-  // Generates the model's turn. On an error (kDoesNotFit when the context is full before the first token) the history
-  // is as before.
+  // Whether the history ends with something to answer: the user's message, or the results of all calls.
+  bool has_question() const;
+
+  // Generates the model's turn. On an error the history is as before: kDoesNotFit, with the numbers, when the context
+  // is full before the first token; kUsage when there is nothing to answer, or calls wait for results; kInterrupted, by
+  // the session's progress callback.
   Result<Reply> Generate(const ReplyCallback& on_event = {});
-  // Removes the last answer (back to the last user message or tool result), so that Generate gives another one.
+  // Removes the last answer (back to the last user message or tool result), so that Generate gives another one. Error:
+  // kUsage if there is none.
   Status DropAnswer();
-  // Removes the user's messages at the end of the history, those that have no answer (Generate failed, say).
+  // Removes what stands at the end of the history without an answer: the user's messages (Generate failed, say), and
+  // tool results, whose calls are then open again.
   void DropQuestion();
   void Clear();  // all messages but the system's
 
-  Status set_options(const ConversationOptions& options);
+  Status set_options(const ConversationOptions& options);  // Errors: as of Create
   const ConversationOptions& options() const;
   Session& session();
-  std::string MessagesJson() const;  // the history in the form that AddMessages reads
+  const Session& session() const;
+  // The history in the form that AddMessages reads, the system's message first; a message on each line.
+  std::string MessagesJson() const;
 
   struct Impl;
+  Impl& impl() const { return *impl_; }
 
  private:
   explicit Conversation(std::unique_ptr<Impl> impl);
@@ -88,7 +109,7 @@ class Conversation {
 
 // Continues a text without any chat format, the only use of a pre-trained model: `text` is put behind the session's
 // tokens (behind the token that starts every prompt, if there are none), and the model goes on. max_tokens 0: as many
-// as fit. Errors as of Tokenize, Append and Sample.
+// as fit. Errors as of Tokenize, Append and Sample; kDoesNotFit if no room is left for an answer.
 Result<Reply> ContinueText(Session& session, std::string_view text, int max_tokens = 0,
                            const ReplyCallback& on_event = {});
 

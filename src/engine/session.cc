@@ -79,6 +79,16 @@ Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gem
                           const std::function<void(int64_t first, int64_t count)>& on_rows) {
   logits_valid = hidden_valid = false;
   const size_t total = ids.size();
+  // True if the work is to go on.
+  const auto report = [&](size_t done) {
+    return !progress || total <= static_cast<size_t>(batch) ||
+           progress({.stage = "prefill", .done = done, .total = total});
+  };
+  const auto interrupted = [total](size_t done) {
+    return Fail(ErrorCode::kInterrupted, "the prompt was interrupted after " + std::to_string(done) + " of " +
+                                             std::to_string(total) + " tokens");
+  };
+  if (!report(0)) return interrupted(0);
   for (size_t done = 0; done < total;) {
     const size_t count = std::min(total - done, static_cast<size_t>(batch));
     const bool last = done + count == total;
@@ -89,10 +99,7 @@ Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gem
     if (on_rows) on_rows(static_cast<int64_t>(done), keep);
     done += count;
     hidden_valid = keep > 0;
-    const bool reports = progress && total > static_cast<size_t>(batch);
-    if (reports && !progress({.stage = "prefill", .done = done, .total = total}) && done < total)
-      return Fail(ErrorCode::kInterrupted, "the prompt was interrupted after " + std::to_string(done) + " of " +
-                                               std::to_string(total) + " tokens");
+    if (!report(done) && done < total) return interrupted(done);
   }
   return {};
 }

@@ -74,7 +74,7 @@ TEST_F(SessionTest, AnInterruptedPromptKeepsWhatWasComputed) {
   options.progress = [&](const Progress& progress) {
     EXPECT_EQ(progress.stage, "prefill");
     EXPECT_EQ(progress.total, ids.size());
-    return ++reports < 2;
+    return ++reports < 3;  // the first is that it begins
   };
   Session session = Start(options);
   ExpectError(session.Append(ids), ErrorCode::kInterrupted, "interrupted after 6 of 10 tokens");
