@@ -14,7 +14,7 @@ Gemma 3 270M, 4 bits, is a *pre-trained* model, and the smallest of its family. 
 \$ $carat run $model --raw "It is a truth universally acknowledged, that" --temperature 0 --max-tokens 60
 
 TEXT
-"$carat" run "$model" --raw "It is a truth universally acknowledged, that" --temperature 0 --max-tokens 60
+"$carat" run "$model" --raw "It is a truth universally acknowledged, that" --temperature 0 --max-tokens 60 </dev/null
 cat <<TEXT
 
 

@@ -158,9 +158,11 @@ bool Console::DrawProgress(const carat::Progress& progress) {
     bar_stage_.clear();
     return true;
   }
-  // Work that is done in a moment should not flicker, and drawing should cost nothing.
+  // Work that is done in a moment should not flicker (only long prompts report at all), and drawing should cost
+  // nothing.
   using std::chrono::milliseconds;
-  if (now - bar_started_ < milliseconds(300) || (bar_visible_ && now - bar_drawn_ < milliseconds(100))) return true;
+  if (progress.stage != "prefill" && now - bar_started_ < milliseconds(300)) return true;
+  if (bar_visible_ && now - bar_drawn_ < milliseconds(100)) return true;
   constexpr int kWidth = 30;
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
   const int filled = static_cast<int>(share * kWidth);

@@ -6,7 +6,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "base/try.h"
 #include "cli/commands.h"
+#include "cli/proc.h"
 #include "kernels/kernels.h"
 
 namespace carat::cli {
@@ -29,24 +29,6 @@ constexpr const char* kCompiler = "GCC " __VERSION__;
 struct DoctorFlags {
   bool json = false;
 };
-
-// The value of the first line "key : value" of a file in /proc; empty if there is none.
-std::string ProcValue(const char* path, std::string_view key) {
-  std::ifstream file(path);
-  std::string line;
-  while (std::getline(file, line)) {
-    if (!line.starts_with(key)) continue;
-    const size_t colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    const size_t start = line.find_first_not_of(" \t", colon + 1);
-    return start == std::string::npos ? "" : line.substr(start);
-  }
-  return "";
-}
-
-uint64_t ProcKilobytes(const char* path, std::string_view key) {
-  return std::strtoull(ProcValue(path, key).c_str(), nullptr, 10);
-}
 
 // Of the processor's features, those that kernels are written for or will be.
 std::vector<std::string> CpuFeatures() {
@@ -85,8 +67,8 @@ Json Examine() {
     kernels.push_back({{"name", table->name}, {"supported", kernels::Supported(*table)}});
   }
   const kernels::Kernels* chosen = kernels::SelectKernels();
-  const uint64_t total = ProcKilobytes("/proc/meminfo", "MemTotal") * 1024;
-  const uint64_t available = ProcKilobytes("/proc/meminfo", "MemAvailable") * 1024;
+  const uint64_t total = ProcBytes("/proc/meminfo", "MemTotal");
+  const uint64_t available = ProcBytes("/proc/meminfo", "MemAvailable");
   Json report;
   report["version"] = CARAT_VERSION;
   report["compiler"] = kCompiler;

@@ -32,6 +32,7 @@ int Main(Console& console, int argc, char** argv) {
   app.get_formatter()->column_width(34);
 
   Action action;
+  AddRun(app, action);
   AddEval(app, action);
   AddTokenize(app, action);
   AddRender(app, action);

@@ -1,0 +1,164 @@
+#include "cli/answer.h"
+
+#include <fmt/format.h>
+
+#include "base/json.h"
+#include "cli/proc.h"
+
+namespace carat::cli {
+namespace {
+
+std::string JsonText(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+std::string_view StopName(StopReason stop) {
+  switch (stop) {
+    case StopReason::kEndOfTurn:
+      return "end_of_turn";
+    case StopReason::kToolCalls:
+      return "tool_calls";
+    case StopReason::kMaxTokens:
+      return "max_tokens";
+    case StopReason::kContextFull:
+      return "context_full";
+    case StopReason::kCancelled:
+      return "cancelled";
+    case StopReason::kLoop:
+      return "loop";
+  }
+  return "";
+}
+
+std::string Bytes(uint64_t bytes) {
+  const auto count = static_cast<double>(bytes);
+  if (bytes >= uint64_t{1} << 30) return fmt::format("{:.2f} GiB", count / (1 << 30));
+  if (bytes >= uint64_t{1} << 20) return fmt::format("{:.1f} MiB", count / (1 << 20));
+  return fmt::format("{:.1f} KiB", count / (1 << 10));
+}
+
+std::string TokensInTime(int tokens, double seconds) {
+  std::string out = fmt::format("{} tokens in {:.2f} s", tokens, seconds);
+  if (tokens > 0 && seconds > 0) out += fmt::format(", {:.1f} tokens/s", tokens / seconds);
+  return out;
+}
+
+}  // namespace
+
+ReplyCallback AnswerPrinter::Callback() {
+  return [this](const ReplyEvent& event) { return Show(event); };
+}
+
+bool AnswerPrinter::Show(const ReplyEvent& event) {
+  if (event.kind == ReplyEvent::Kind::kToolCall) {
+    ShowCall(*event.call);
+  } else if (!event.text.empty()) {
+    event.kind == ReplyEvent::Kind::kThought ? ShowThought(event.text) : ShowText(event.text);
+  }
+  return written_ && !console_.interrupted();
+}
+
+void AnswerPrinter::ShowThought(std::string_view text) {
+  if (!in_thought_) {
+    if (line_open_ && console_.stdout_is_terminal()) console_.Note("\n");
+    console_.Note(console_.dim());
+  }
+  in_thought_ = true;
+  console_.NoteUntrusted(text);
+}
+
+void AnswerPrinter::EndThought() {
+  if (in_thought_) console_.Note(fmt::format("{}\n", console_.plain()));
+  in_thought_ = false;
+}
+
+void AnswerPrinter::ShowText(std::string_view text) {
+  EndThought();
+  Keep(console_.WriteUntrusted(text));
+  line_open_ = text.back() != '\n';
+}
+
+void AnswerPrinter::ShowCall(const ToolCall& call) {
+  EndThought();
+  Keep(console_.WriteUntrusted((line_open_ ? "\n" : "") + ToolCallJson(call) + "\n"));
+  line_open_ = false;
+}
+
+void AnswerPrinter::Keep(Status written) {
+  if (written_) written_ = std::move(written);
+}
+
+Status AnswerPrinter::Finish() {
+  EndThought();
+  if (line_open_) Keep(console_.Write("\n"));
+  line_open_ = false;
+  return written_;
+}
+
+std::string ToolCallJson(const ToolCall& call) {
+  return fmt::format(R"({{"id":{},"name":{},"arguments":{}}})", JsonText(call.id), JsonText(call.name),
+                     call.arguments_json);
+}
+
+std::string ReplyJson(const Reply& reply, const Session& session, std::string_view message) {
+  // Put together as text: arguments keep the digits that the model wrote.
+  std::string calls;
+  for (const ToolCall& call : reply.tool_calls) calls += (calls.empty() ? "" : ",") + ToolCallJson(call);
+  const Engine& engine = session.engine();
+  std::string out =
+      fmt::format(R"({{"model":{},"text":{},"thought":{},"tool_calls":[{}],"stop":"{}")", JsonText(engine.info().name),
+                  JsonText(reply.text), JsonText(reply.thought), calls, StopName(reply.stop));
+  if (!message.empty()) out += fmt::format(R"(,"message":{})", message);
+  const Json numbers = {{"prompt_tokens", reply.prompt_tokens},
+                        {"reused_tokens", reply.reused_tokens},
+                        {"answer_tokens", reply.answer_tokens},
+                        {"load_seconds", engine.stats().load_seconds},
+                        {"prefill_seconds", reply.prefill_seconds},
+                        {"decode_seconds", reply.decode_seconds},
+                        {"peak_memory_bytes", ProcBytes("/proc/self/status", "VmHWM")},
+                        {"kv_bytes", session.kv_bytes()},
+                        {"ple_bytes_read", engine.stats().ple_bytes_read},
+                        {"seed", session.seed()}};
+  return out + "," + JsonText(numbers).substr(1) + "\n";
+}
+
+std::string StatsText(const Reply& reply, const Session& session) {
+  const EngineStats stats = session.engine().stats();
+  std::string prefill = TokensInTime(reply.prompt_tokens - reply.reused_tokens, reply.prefill_seconds);
+  if (reply.reused_tokens > 0) prefill += fmt::format("; {} more were in the cache", reply.reused_tokens);
+  std::string out;
+  out += fmt::format("load     {:.2f} s\n", stats.load_seconds);
+  out += fmt::format("prefill  {}\n", prefill);
+  out += fmt::format("decode   {}\n", TokensInTime(reply.answer_tokens, reply.decode_seconds));
+  out += fmt::format("memory   {} at the peak, {} of it keys and values\n",
+                     Bytes(ProcBytes("/proc/self/status", "VmHWM")), Bytes(session.kv_bytes()));
+  if (session.engine().info().ple_bytes > 0) {
+    out += fmt::format("PLE      {} read of the table's {}\n", Bytes(stats.ple_bytes_read),
+                       Bytes(session.engine().info().ple_bytes));
+  }
+  out += fmt::format("context  {} of {} tokens\n", session.length(), session.context());
+  out += fmt::format("seed     {}\n", session.seed());
+  return out;
+}
+
+std::string StopText(const Reply& reply, const Session& session) {
+  switch (reply.stop) {
+    case StopReason::kMaxTokens:
+      return fmt::format("the answer was stopped after {} tokens, as --max-tokens says", reply.answer_tokens);
+    case StopReason::kContextFull: {
+      const int most = session.engine().info().max_positions;
+      return fmt::format(
+          "the answer was cut off after {} tokens: the context of {} tokens is full{}", reply.answer_tokens,
+          session.context(),
+          session.context() < most ? fmt::format("; a larger --context (at most {}) would work", most) : "");
+    }
+    case StopReason::kCancelled:
+      return fmt::format("the answer was interrupted after {} tokens", reply.answer_tokens);
+    case StopReason::kLoop:
+      return fmt::format("the answer was stopped after {} tokens: the model repeats itself", reply.answer_tokens);
+    case StopReason::kEndOfTurn:
+    case StopReason::kToolCalls:
+      break;
+  }
+  return "";
+}
+
+}  // namespace carat::cli

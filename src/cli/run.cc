@@ -1,0 +1,149 @@
+// carat run: one answer, a text that goes on, or a chat.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/try.h"
+#include "carat/conversation.h"
+#include "cli/answer.h"
+#include "cli/chat.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+
+namespace carat::cli {
+namespace {
+
+struct RunFlags {
+  EngineFlags engine;
+  SessionFlags session;
+  std::vector<std::string> prompt;
+  ConversationOptions conversation;
+  std::string tools_file, messages_file;
+  bool raw = false, json = false, stats = false;
+};
+
+// The words of the command line, and behind them what is piped in.
+Result<std::string> ReadPrompt(const RunFlags& flags, Console& console) {
+  std::string prompt = fmt::format("{}", fmt::join(flags.prompt, " "));
+  if (console.stdin_is_terminal() || flags.tools_file == "-" || flags.messages_file == "-") return prompt;
+  TRY_ASSIGN(std::string piped, console.ReadAll());
+  if (piped.ends_with('\n')) piped.pop_back();  // of the last line; it is no part of the text
+  if (!prompt.empty() && !piped.empty()) prompt += "\n\n";
+  return prompt + piped;
+}
+
+using Generate = std::function<Result<Reply>(const ReplyCallback&)>;
+using MessageText = std::function<std::string()>;
+
+// One answer. An answer that was cut off is an error, though what there is of it was shown.
+Status Answer(const RunFlags& flags, Console& console, const Session& session, const Generate& generate,
+              const MessageText& message) {
+  Result<Reply> reply;
+  if (flags.json) {
+    reply = generate([&](const ReplyEvent&) { return !console.interrupted(); });
+    TRY(reply);
+    TRY(console.Write(ReplyJson(*reply, session, message())));
+  } else {
+    AnswerPrinter printer(console);
+    reply = generate(printer.Callback());
+    TRY(printer.Finish());
+    TRY(reply);
+  }
+  if (flags.stats) console.Note(StatsText(*reply, session));
+  const std::string stop = StopText(*reply, session);
+  if (reply->stop == StopReason::kContextFull) return Fail(ErrorCode::kDoesNotFit, stop);
+  if (reply->stop == StopReason::kCancelled) return Fail(ErrorCode::kInterrupted, stop);
+  if (reply->stop == StopReason::kLoop) console.Note(fmt::format("carat: {}\n", stop));
+  return {};
+}
+
+Status RunRaw(const RunFlags& flags, Console& console, Session session, const std::string& prompt) {
+  return Answer(
+      flags, console, session,
+      [&](const ReplyCallback& on_event) {
+        return ContinueText(session, prompt, flags.conversation.max_tokens, on_event);
+      },
+      [] { return std::string(); });
+}
+
+// The last message of the history, as it stands on its line.
+std::string LastMessage(const Conversation& conversation) {
+  const std::string messages = conversation.MessagesJson();
+  const size_t end = messages.rfind("\n]");
+  const size_t begin = messages.rfind('\n', end - 1) + 1;
+  return messages.substr(begin, end - begin);
+}
+
+Status RunConversation(const RunFlags& flags, Console& console, Session session, const std::string& prompt,
+                       const std::string& messages) {
+  TRY_ASSIGN(Conversation conversation, Conversation::Create(std::move(session), flags.conversation));
+  if (!messages.empty()) TRY(conversation.AddMessages(messages));
+  if (!prompt.empty()) TRY(conversation.AddUser(prompt));
+  if (!conversation.has_question() && console.stdin_is_terminal() && !flags.json) {
+    return RunChat(console, conversation, flags.stats);
+  }
+  return Answer(
+      flags, console, conversation.session(),
+      [&](const ReplyCallback& on_event) { return conversation.Generate(on_event); },
+      [&] { return LastMessage(conversation); });
+}
+
+Status Run(RunFlags flags, Console& console) {
+  if (flags.tools_file == "-" && flags.messages_file == "-") {
+    return Fail(ErrorCode::kUsage, "standard input can hold the tools or the messages, but not both");
+  }
+  std::string messages;
+  if (!flags.tools_file.empty()) {
+    TRY_ASSIGN(flags.conversation.tools_json, ReadInput(console, flags.tools_file));
+  }
+  if (!flags.messages_file.empty()) {
+    TRY_ASSIGN(messages, ReadInput(console, flags.messages_file));
+  }
+  TRY_ASSIGN(const std::string prompt, ReadPrompt(flags, console));
+  const bool may_chat = console.stdin_is_terminal() && !flags.raw && !flags.json;
+  if (prompt.empty() && flags.messages_file.empty() && !may_chat) {
+    return Fail(ErrorCode::kUsage, "there is no prompt; give it as an argument or on standard input");
+  }
+  TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
+  TRY_ASSIGN(Session session, flags.session.Create(console, std::move(engine)));
+  return flags.raw ? RunRaw(flags, console, std::move(session), prompt)
+                   : RunConversation(flags, console, std::move(session), prompt, messages);
+}
+
+}  // namespace
+
+void AddRun(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<RunFlags>();
+  CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat on a terminal");
+  flags->engine.AddTo(*command);
+  command->add_option("PROMPT", flags->prompt,
+                      "What to answer; text piped in is put behind it. Without either: a chat");
+  command->add_option("--system", flags->conversation.system, "What the model is told before the conversation");
+  command->add_flag("--think", flags->conversation.think,
+                    "Let the model think before it answers; thoughts go to stderr");
+  command
+      ->add_option("--max-tokens", flags->conversation.max_tokens,
+                   "Most tokens of an answer; 0: as many as the context holds")
+      ->check(CLI::NonNegativeNumber);
+  CLI::Option* tools = command->add_option(
+      "--tools", flags->tools_file,
+      "JSON file with a list of tools, as in the OpenAI API; a call is printed as one line of JSON. -: stdin");
+  CLI::Option* messages =
+      command->add_option("--messages", flags->messages_file,
+                          "JSON file with the conversation so far, as in the OpenAI API or from /save. -: stdin");
+  CLI::Option* raw = command->add_flag("--raw", flags->raw, "Continue the prompt as a text, without the chat format");
+  raw->excludes(tools)->excludes(messages)->excludes("--system")->excludes("--think");
+  command->add_flag("--json", flags->json, "Print one JSON object: the answer, and all that is known about it");
+  command->add_flag("--stats", flags->stats, "Print times, speeds and memory to stderr");
+  flags->session.AddTo(*command);
+  command->callback(
+      [flags, &action] { action = [flags](Console& console) -> Status { return Run(*flags, console); }; });
+}
+
+}  // namespace carat::cli
