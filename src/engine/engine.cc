@@ -23,22 +23,13 @@ Result<const kernels::Kernels*> ChooseKernels(const std::string& name) {
   return Fail(ErrorCode::kUsage, "there are no kernels called '" + name + "' for this CPU; there are: " + usable);
 }
 
-std::string ModelName(const formats::Checkpoint& checkpoint) {
-  if (checkpoint.gguf() != nullptr) {
-    const auto name = checkpoint.gguf()->String("general.name");
-    if (name && !name->empty()) return std::string(*name);
-  }
-  const std::filesystem::path path = checkpoint.path();
-  return path.has_filename() ? path.filename().string() : path.parent_path().filename().string();
-}
-
 Result<ModelInfo> Describe(const Engine::Impl& impl) {
   const gemma::DecoderConfig& config = impl.model.config;
   const text::Tokenizer* tokenizer = impl.tokenizer ? &*impl.tokenizer : nullptr;
   TRY_ASSIGN(GenerationDefaults defaults, ReadGenerationDefaults(impl.checkpoint, config.vocabulary, tokenizer));
   ModelInfo info;
   info.architecture = config.architecture;
-  info.name = ModelName(impl.checkpoint);
+  info.name = impl.checkpoint.name();
   info.path = impl.checkpoint.path();
   info.layers = config.layer_count();
   info.hidden = static_cast<int>(config.hidden);

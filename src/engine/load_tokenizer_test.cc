@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -10,7 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "tests/support/fetched_tokenizers.h"
+#include "tests/support/fetched_data.h"
 #include "tests/support/gguf_builder.h"
 
 namespace carat {
@@ -251,7 +250,7 @@ TEST_F(LoadTokenizerTest, RefusesDamagedVocabularies) {
 TEST_F(LoadTokenizerTest, GivesTheTokensOfTheTokenizerJson) {
   const std::filesystem::path path = testing_support::FetchedTokenizer("gemma4");
   if (!std::filesystem::exists(path)) {
-    if (std::getenv("CARAT_REQUIRE_DATA") != nullptr) FAIL() << path << " is missing";
+    if (testing_support::DataIsRequired()) FAIL() << path << " is missing";
     GTEST_SKIP() << "scripts/fetch_tokenizer.sh fetches the vocabularies";
   }
   const std::string json = ReadFile(path);

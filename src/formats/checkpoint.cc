@@ -63,6 +63,14 @@ Result<Checkpoint> Checkpoint::OpenAny(const std::filesystem::path& path, bool w
   return OpenGguf(file, weights);
 }
 
+std::string Checkpoint::name() const {
+  if (gguf_) {
+    const auto name = gguf_->String("general.name");
+    if (name && !name->empty()) return std::string(*name);
+  }
+  return path_.has_filename() ? path_.filename().string() : path_.parent_path().filename().string();
+}
+
 const Tensor* Checkpoint::Find(std::string_view name) const {
   const auto it = std::ranges::lower_bound(tensors_, name, {}, &Tensor::name);
   return it == tensors_.end() || it->name != name ? nullptr : &*it;

@@ -42,6 +42,8 @@ class Checkpoint {
   static Result<Checkpoint> OpenForText(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
+  // As the checkpoint calls itself, or else the name of its file or folder.
+  std::string name() const;
   std::span<const Tensor> tensors() const { return tensors_; }
   const Tensor* Find(std::string_view name) const;  // null if there is none
   std::span<const MappedFile> files() const { return files_; }

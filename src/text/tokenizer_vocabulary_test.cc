@@ -2,7 +2,6 @@
 // take other tokenizers minutes.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -10,7 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
-#include "tests/support/fetched_tokenizers.h"
+#include "tests/support/fetched_data.h"
 #include "text/tokenizer.h"
 
 namespace carat::text {
@@ -50,7 +49,7 @@ class TokenizerVocabularyTest : public testing::Test {
   }
   void SetUp() override {
     if (gemma3_ && gemma4_) return;
-    if (std::getenv("CARAT_REQUIRE_DATA") != nullptr) {
+    if (testing_support::DataIsRequired()) {
       FAIL() << testing_support::FetchedTokenizer("gemma4") << " or its sibling is missing";
     }
     GTEST_SKIP() << "scripts/fetch_tokenizer.sh fetches the vocabularies";

@@ -1,11 +1,10 @@
 // carat render: the chat formats as a user gets to see them.
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "base/json.h"
 #include "tests/cli/command.h"
-#include "tests/support/fetched_tokenizers.h"
+#include "tests/support/fetched_data.h"
 #include "tests/support/tokenizer_json.h"
 #include "text/chat_json.h"
 
@@ -95,7 +94,7 @@ TEST_F(RenderCommandTest, KnowsTheFormatByTheTokenizer) {
 TEST_F(RenderCommandTest, GivesTheKnownAnswers) {
   const std::filesystem::path vocabulary = FetchedTokenizer("gemma4");
   if (!std::filesystem::exists(vocabulary)) {
-    if (std::getenv("CARAT_REQUIRE_DATA") != nullptr) FAIL() << vocabulary << " is missing";
+    if (DataIsRequired()) FAIL() << vocabulary << " is missing";
     GTEST_SKIP() << "scripts/fetch_tokenizer.sh fetches the vocabularies";
   }
   std::filesystem::remove(Path("tokenizer.json"));
