@@ -58,7 +58,10 @@ struct ModelInfo {
   int max_positions = 0;  // the longest context the model was made for, tokens
   bool has_tokenizer = false;
   bool has_chat_format = false;  // its tokenizer has turn markers
-  SamplingOptions sampling;      // from the checkpoint, or the family's defaults
+  // Whether a chat template comes with it. Carat needs none, but a checkpoint without one is most likely pre-trained:
+  // it continues texts, and was never taught to chat.
+  bool has_chat_template = false;
+  SamplingOptions sampling;  // from the checkpoint, or the family's defaults
   std::vector<TokenId> stop_ids;
   uint64_t weight_bytes = 0;  // mapped; the PLE table not counted
   uint64_t ple_bytes = 0;     // the per-layer embedding table, which stays on disk

@@ -158,11 +158,9 @@ Status Chat::OnCommand(std::string_view command) {
 }
 
 Status Chat::Answer() {
-  console_.ClearInterrupt();
   AnswerPrinter printer(console_);
   const Result<Reply> reply = conversation_.Generate(printer.Callback());
   TRY(printer.Finish());
-  console_.ClearInterrupt();
   if (!reply) {
     // The question would be in the way of the next one. The arrow keys bring it back.
     conversation_.DropQuestion();

@@ -108,12 +108,13 @@ void LineEditor::Send(std::string_view sequence) {
 
 int LineEditor::ReadByte(unsigned char& byte) {
   for (;;) {
-    const ssize_t n = read(STDIN_FILENO, &byte, 1);
-    if (n >= 0 || errno != EINTR) return static_cast<int>(n);
     if (console_.interrupted()) {
       interrupted_ = true;
       return -1;
     }
+    const ssize_t n = read(STDIN_FILENO, &byte, 1);
+    if (n >= 0 || errno != EINTR) return static_cast<int>(n);
+    if (console_.interrupted()) continue;
     el_wset(edit_, EL_PREP_TERM, 1);
     el_resize(edit_);
     Send("\r\033[J");  // where the cursor is now, nobody knows; the line is drawn again from here
@@ -158,6 +159,7 @@ unsigned char LineEditor::Paste(EditLine* edit, wint_t) {
 LineEditor::Outcome LineEditor::Read(std::string_view prompt, std::string& line) {
   prompt_ = ToWide(prompt);
   interrupted_ = false;
+  console_.ClearInterrupt();  // a Ctrl-C that came too late to stop anything
   el_resize(edit_);
   Send(kPasteModeOn);
   int count = 0;
@@ -165,9 +167,7 @@ LineEditor::Outcome LineEditor::Read(std::string_view prompt, std::string& line)
   Send(kPasteModeOff);
   if (text == nullptr || count <= 0) {
     Send(interrupted_ ? "^C\n" : "\n");
-    if (!interrupted_) return Outcome::kEnd;
-    console_.ClearInterrupt();
-    return Outcome::kInterrupted;
+    return interrupted_ ? Outcome::kInterrupted : Outcome::kEnd;
   }
   line = ToUtf8({text, static_cast<size_t>(count)});
   if (line.ends_with('\n')) line.pop_back();

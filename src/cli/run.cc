@@ -2,10 +2,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -27,6 +31,15 @@ struct RunFlags {
   std::string tools_file, messages_file;
   bool raw = false, json = false, stats = false;
 };
+
+// With CARAT_MODEL set, the first word may be the prompt's already.
+void TakeModelFromEnvironment(RunFlags& flags) {
+  const char* model = std::getenv("CARAT_MODEL");
+  std::error_code error;
+  if (model == nullptr || *model == '\0' || flags.engine.model == model) return;
+  if (std::filesystem::exists(flags.engine.model, error)) return;
+  flags.prompt.insert(flags.prompt.begin(), std::exchange(flags.engine.model, model));
+}
 
 // The words of the command line, and behind them what is piped in.
 Result<std::string> ReadPrompt(const RunFlags& flags, Console& console) {
@@ -83,6 +96,12 @@ std::string LastMessage(const Conversation& conversation) {
 Status RunConversation(const RunFlags& flags, Console& console, Session session, const std::string& prompt,
                        const std::string& messages) {
   TRY_ASSIGN(Conversation conversation, Conversation::Create(std::move(session), flags.conversation));
+  const ModelInfo& info = conversation.session().engine().info();
+  if (!info.has_chat_template && !flags.json) {
+    console.Note(
+        fmt::format("carat: {} comes without a chat template; if it was never taught to chat, --raw is its use\n",
+                    WithoutControls(info.name, /*lines=*/false)));
+  }
   if (!messages.empty()) TRY(conversation.AddMessages(messages));
   if (!prompt.empty()) TRY(conversation.AddUser(prompt));
   if (!conversation.has_question() && console.stdin_is_terminal() && !flags.json) {
@@ -95,6 +114,7 @@ Status RunConversation(const RunFlags& flags, Console& console, Session session,
 }
 
 Status Run(RunFlags flags, Console& console) {
+  TakeModelFromEnvironment(flags);
   if (flags.tools_file == "-" && flags.messages_file == "-") {
     return Fail(ErrorCode::kUsage, "standard input can hold the tools or the messages, but not both");
   }
@@ -122,8 +142,10 @@ void AddRun(CLI::App& app, Action& action) {
   auto flags = std::make_shared<RunFlags>();
   CLI::App* command = app.add_subcommand("run", "Answer a prompt, or chat on a terminal");
   flags->engine.AddTo(*command);
-  command->add_option("PROMPT", flags->prompt,
-                      "What to answer; text piped in is put behind it. Without either: a chat");
+  command->add_option(
+      "PROMPT", flags->prompt,
+      "What to answer; text piped in is put behind it. Without either: a chat. MODEL may be left out if "
+      "CARAT_MODEL is set");
   command->add_option("--system", flags->conversation.system, "What the model is told before the conversation");
   command->add_flag("--think", flags->conversation.think,
                     "Let the model think before it answers; thoughts go to stderr");

@@ -8,6 +8,7 @@
 #include "base/try.h"
 #include "engine/conversation_impl.h"
 #include "engine/engine_impl.h"
+#include "text/chat_ids.h"
 #include "text/chat_json.h"
 #include "text/chat_values.h"
 #include "text/unicode.h"
@@ -154,13 +155,14 @@ Result<Conversation> Conversation::Create(Session session, const ConversationOpt
   if (!info.has_tokenizer) {
     return Fail(ErrorCode::kUsage, info.path.string() + ": the checkpoint has no tokenizer, and so no chat format");
   }
-  if (!info.has_chat_format) {
+  auto impl = std::make_unique<Impl>(std::move(session));
+  const std::optional<text::ChatFormat> format = text::ChatFormatOf(impl->tokenizer());
+  if (!format) {
     return Fail(ErrorCode::kUsage, info.path.string() +
                                        ": the model has no chat format (its tokenizer has no turn markers); "
                                        "--raw continues a text");
   }
-  auto impl = std::make_unique<Impl>(std::move(session));
-  impl->format = info.architecture == "gemma4" ? text::ChatFormat::kGemma4 : text::ChatFormat::kGemma3;
+  impl->format = *format;
   Conversation conversation(std::move(impl));
   TRY(conversation.set_options(options));
   return conversation;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 
+#include "base/mapped_file.h"
 #include "base/try.h"
 #include "engine/defaults.h"
 #include "engine/engine_impl.h"
@@ -21,6 +22,18 @@ Result<const kernels::Kernels*> ChooseKernels(const std::string& name) {
   for (const kernels::Kernels* table : kernels::AllKernels())
     if (kernels::Supported(*table)) usable += (usable.empty() ? "" : ", ") + std::string(table->name);
   return Fail(ErrorCode::kUsage, "there are no kernels called '" + name + "' for this CPU; there are: " + usable);
+}
+
+bool HasChatTemplate(const formats::Checkpoint& checkpoint) {
+  if (checkpoint.gguf() != nullptr) return checkpoint.gguf()->Find("tokenizer.chat_template") != nullptr;
+  const std::filesystem::path& folder = checkpoint.hf()->path;
+  std::error_code error;
+  if (std::filesystem::exists(folder / "chat_template.jinja", error)) return true;
+  // Where it stood until 2025.
+  const auto config = MappedFile::Open(folder / "tokenizer_config.json");
+  if (!config) return false;
+  const std::string_view json(reinterpret_cast<const char*>(config->bytes().data()), config->bytes().size());
+  return json.find("\"chat_template\"") != json.npos;
 }
 
 Result<ModelInfo> Describe(const Engine::Impl& impl) {
@@ -41,6 +54,7 @@ Result<ModelInfo> Describe(const Engine::Impl& impl) {
   info.weight_bytes = impl.model.weight_bytes;
   info.ple_bytes = config.ple_width > 0 ? impl.model.ple_table.size_bytes() : 0;
   info.has_chat_format = tokenizer != nullptr && text::ChatFormatOf(*tokenizer).has_value();
+  info.has_chat_template = HasChatTemplate(impl.checkpoint);
   return info;
 }
 

@@ -161,6 +161,21 @@ TEST_F(RunCommandTest, OptionsComeFromTheEnvironmentToo) {
   EXPECT_GT(told["prompt_tokens"], plain["prompt_tokens"]);
   const std::map<std::string, std::string> model = {{"CARAT_MODEL", kModel}, {"CARAT_TEMPERATURE", "0"}};
   EXPECT_EQ(RunCarat({"run"}, {.input = kFrance, .environment = model}).out, "Paris.\n");
+  EXPECT_EQ(RunCarat({"run", kFrance}, {.environment = model}).out, "Paris.\n");
+  EXPECT_EQ(RunCarat({"run", Data("chat-models/gemma3"), "Hello"}, {.environment = model}).out, "Hello!\n");
+}
+
+TEST_F(RunCommandTest, SaysThatAModelMayNotKnowHowToChat) {
+  const std::filesystem::path copy = Path("pretrained");
+  std::filesystem::copy(kModel, copy);
+  std::filesystem::remove(copy / "chat_template.jinja");
+  const auto run = [&](const char* how) { return RunCarat({"run", copy, kFrance, "--temperature", "0", how}); };
+  const Outcome outcome = run("--stats");
+  EXPECT_EQ(outcome.out, "Paris.\n");
+  EXPECT_TRUE(outcome.err.starts_with("carat: pretrained comes without a chat template")) << outcome.err;
+  EXPECT_EQ(run("--json").err, "");
+  Write("pretrained/tokenizer_config.json", R"({"chat_template": "x"})");
+  EXPECT_EQ(run("--think").err.find("template"), std::string::npos);
 }
 
 TEST_F(RunCommandTest, Mistakes) {

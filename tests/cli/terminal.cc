@@ -14,7 +14,7 @@
 namespace carat::testing_support {
 namespace {
 
-constexpr int kLongestWait_ms = 120000;
+constexpr int kLongestWait_ms = 200000;
 
 }  // namespace
 

@@ -198,6 +198,7 @@ def make(out, name, case, control, words, conversations, stop, steps):
     stop_ids = [tokenizer.token_to_id(token) for token in stop]
     (folder / "generation_config.json").write_text(json.dumps(
         {"do_sample": True, "temperature": 1.0, "top_k": 64, "top_p": 0.95, "eos_token_id": stop_ids}, indent=1) + "\n")
+    (folder / "chat_template.jinja").write_text("{# Only says that the model was taught to chat: nobody renders this. #}\n")
     for path in folder.iterdir():
         path.chmod(0o644)
     print(f"{name}: smallest lead {check(folder, examples):.2f}")
