@@ -1,8 +1,10 @@
 // GGUF: bytes of any kind are read or refused; of what is read, every look-up and the first row of every tensor is
-// tried.
+// tried, and the vocabulary becomes a tokenizer or is refused.
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
+#include "engine/load_tokenizer.h"
 #include "formats/gguf.h"
 #include "kernels/kernels.h"
 
@@ -31,6 +33,21 @@ void Decode(std::span<const std::byte> data, quant::Type type) {
     if (kernels::Supported(*table)) table->decode[static_cast<int>(type)](data.data(), floats.data(), kElements);
 }
 
+// The file's own strings serve as the text.
+void Tokenize(const formats::GgufMetadata& metadata) {
+  const auto tokenizer = TokenizerFromGguf(metadata);
+  if (!tokenizer && !tokenizer.error().message.starts_with("fuzz.gguf: ")) std::abort();
+  if (!tokenizer || !*tokenizer) return;
+  for (const std::string_view key : metadata.keys()) {
+    const auto strings = metadata.Strings(key);
+    if (!strings) continue;
+    for (const std::string_view text : strings->first(std::min<size_t>(strings->size(), 100))) {
+      for (const TokenId id : (*tokenizer)->Encode(text, false))
+        if ((*tokenizer)->IsControl(id)) std::abort();
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -42,6 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   LookAtMetadata(file->metadata);
+  Tokenize(file->metadata);
   for (const formats::GgufTensorInfo& tensor : file->tensors)
     Decode(bytes.subspan(tensor.offset, tensor.size_bytes), tensor.type);
   return 0;

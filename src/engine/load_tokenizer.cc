@@ -108,7 +108,27 @@ Result<std::vector<std::pair<std::string_view, std::string_view>>> SplitMerges(s
   return merges;
 }
 
-Result<std::optional<text::Tokenizer>> FromGguf(const GgufMetadata& metadata) {
+// A role that the configuration names; of several (Gemma's eos_token_id is a list) the first.
+Result<TokenId> RoleFromConfig(const JsonObject& config, std::string_view key) {
+  if (!config.Has(key)) return -1;
+  TRY_ASSIGN(const std::vector<int64_t> ids, config.Integers(key, 0, text::kMaxPieces - 1));
+  return ids.empty() ? -1 : static_cast<TokenId>(ids.front());
+}
+
+Result<std::optional<text::Tokenizer>> FromFolder(const formats::HfFolder& folder) {
+  if (folder.tokenizer_json.empty()) return std::nullopt;
+  TRY_ASSIGN(const MappedFile file, MappedFile::Open(folder.tokenizer_json));
+  text::RoleIds roles;
+  TRY_ASSIGN(roles.bos, RoleFromConfig(folder.Config(), "bos_token_id"));
+  TRY_ASSIGN(roles.eos, RoleFromConfig(folder.Config(), "eos_token_id"));
+  TRY_ASSIGN(roles.padding, RoleFromConfig(folder.Config(), "pad_token_id"));
+  const std::string_view json(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  return text::Tokenizer::FromJson(json, folder.tokenizer_json.string(), roles);
+}
+
+}  // namespace
+
+Result<std::optional<text::Tokenizer>> TokenizerFromGguf(const GgufMetadata& metadata) {
   TRY_ASSIGN(const std::optional<Family> family, FindFamily(metadata));
   if (!family) return std::nullopt;
   TRY_ASSIGN(const std::span<const std::string_view> tokens, metadata.Strings("tokenizer.ggml.tokens"));
@@ -148,28 +168,8 @@ Result<std::optional<text::Tokenizer>> FromGguf(const GgufMetadata& metadata) {
   return text::Tokenizer::Create(spec, metadata.file_name);
 }
 
-// A role that the configuration names; of several (Gemma's eos_token_id is a list) the first.
-Result<TokenId> RoleFromConfig(const JsonObject& config, std::string_view key) {
-  if (!config.Has(key)) return -1;
-  TRY_ASSIGN(const std::vector<int64_t> ids, config.Integers(key, 0, text::kMaxPieces - 1));
-  return ids.empty() ? -1 : static_cast<TokenId>(ids.front());
-}
-
-Result<std::optional<text::Tokenizer>> FromFolder(const formats::HfFolder& folder) {
-  if (folder.tokenizer_json.empty()) return std::nullopt;
-  TRY_ASSIGN(const MappedFile file, MappedFile::Open(folder.tokenizer_json));
-  text::RoleIds roles;
-  TRY_ASSIGN(roles.bos, RoleFromConfig(folder.Config(), "bos_token_id"));
-  TRY_ASSIGN(roles.eos, RoleFromConfig(folder.Config(), "eos_token_id"));
-  TRY_ASSIGN(roles.padding, RoleFromConfig(folder.Config(), "pad_token_id"));
-  const std::string_view json(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  return text::Tokenizer::FromJson(json, folder.tokenizer_json.string(), roles);
-}
-
-}  // namespace
-
 Result<std::optional<text::Tokenizer>> LoadTokenizer(const formats::Checkpoint& checkpoint) {
-  return checkpoint.gguf() != nullptr ? FromGguf(*checkpoint.gguf()) : FromFolder(*checkpoint.hf());
+  return checkpoint.gguf() != nullptr ? TokenizerFromGguf(*checkpoint.gguf()) : FromFolder(*checkpoint.hf());
 }
 
 }  // namespace carat

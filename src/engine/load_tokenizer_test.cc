@@ -290,5 +290,26 @@ TEST_F(LoadTokenizerTest, GivesTheTokensOfTheTokenizerJson) {
   }
 }
 
+// A file as the community publishes it: scores that mean nothing, no merges.
+TEST(LoadedTokenizer, OfRealWeightsGivesTheTokensOfTheTokenizerJson) {
+  const std::filesystem::path path = testing_support::DemoWeights();
+  if (!std::filesystem::exists(path)) {
+    if (testing_support::DataIsRequired()) FAIL() << path << " is missing";
+    GTEST_SKIP() << "scripts/fetch_demo_weights.sh fetches the weights";
+  }
+  const auto checkpoint = formats::Checkpoint::OpenForText(path);
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  const auto tokenizer = LoadTokenizer(*checkpoint);
+  ASSERT_TRUE(tokenizer && *tokenizer) << tokenizer.error().message;
+  const auto records =
+      ParseJson(ReadFile(std::string(CARAT_SOURCE_DIR) + "/tests/data/tokenizer/random-strings.json"), "records");
+  ASSERT_TRUE(records) << records.error().message;
+  for (const Json& record : *records) {
+    EXPECT_EQ((*tokenizer)->Encode(record["text"].get<std::string>(), false),
+              record["gemma3"].get<std::vector<TokenId>>())
+        << record["text"].dump();
+  }
+}
+
 }  // namespace
 }  // namespace carat

@@ -1,6 +1,7 @@
 #include "text/tokenizer_merges.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <string>
 #include <tuple>
@@ -36,6 +37,24 @@ size_t RunLength(std::string_view piece) {
     if (length * unit.size() == piece.size()) return length;
   }
   return 0;
+}
+
+// Gemma's list has half a million merges, and looking up their pieces is most of the time that it takes to load the
+// tokenizer: nearly all of it waiting for memory. A block at a time, the waits overlap.
+constexpr size_t kBlock = 64;
+
+// Ids of the pieces of at most kBlock merges; -1 if there are none.
+void FindPieces(std::span<const std::pair<std::string_view, std::string_view>> merges, const PieceTable& pieces,
+                std::span<TokenId, kBlock> left_ids, std::span<TokenId, kBlock> right_ids) {
+  std::array<uint64_t, kBlock> left_hashes, right_hashes;
+  for (size_t i = 0; i < merges.size(); ++i) {
+    left_hashes[i] = pieces.Prefetch(merges[i].first);
+    right_hashes[i] = pieces.Prefetch(merges[i].second);
+  }
+  for (size_t i = 0; i < merges.size(); ++i) {
+    left_ids[i] = pieces.Find(merges[i].first, left_hashes[i]).value_or(-1);
+    right_ids[i] = pieces.Find(merges[i].second, right_hashes[i]).value_or(-1);
+  }
 }
 
 }  // namespace
@@ -110,27 +129,33 @@ Result<MergeTable> MergeTable::FromList(std::span<const std::pair<std::string_vi
   std::string joined, last_joined;
   TokenId last_result = -1;
   size_t unknown = 0, first_unknown = 0;
+  std::array<TokenId, kBlock> left_ids{}, right_ids{};
   for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const size_t place = rank % kBlock;
+    if (place == 0) {
+      FindPieces(merges.subspan(rank, std::min(kBlock, merges.size() - rank)), pieces, left_ids, right_ids);
+      for (size_t i = 0; i < kBlock; ++i) __builtin_prefetch(&table.slots_[table.Home(left_ids[i], right_ids[i])]);
+    }
     const auto& [left, right] = merges[rank];
-    const std::optional<TokenId> left_id = pieces.Find(left);
-    const std::optional<TokenId> right_id = left_id ? pieces.Find(right) : std::nullopt;
-    if (!left_id || !right_id) {
+    const TokenId left_id = left_ids[place], right_id = right_ids[place];
+    if (left_id < 0 || right_id < 0) {
       if (unknown++ == 0) first_unknown = rank;
       continue;
     }
     joined.assign(left).append(right);
-    if (joined != last_joined) {  // the splits of one piece stand together
-      const std::optional<TokenId> result = pieces.Find(joined);
+    if (joined != last_joined) {  // the splits of one piece stand together, and the pieces in the order of their ids
+      const bool is_next = last_result + 1 < pieces.size() && pieces[last_result + 1] == joined;
+      const std::optional<TokenId> result = is_next ? last_result + 1 : pieces.Find(joined);
       if (!result) return fail(rank, "gives no token of the vocabulary");
       last_result = *result;
       last_joined.swap(joined);
     }
     // Text must never turn into a control token, and byte tokens stand for bytes of text that has no token.
     if (IsControlOrByte(kinds[last_result])) return fail(rank, "gives a control or byte token");
-    if (kinds[*left_id] == PieceKind::kByte || kinds[*right_id] == PieceKind::kByte) {
+    if (kinds[left_id] == PieceKind::kByte || kinds[right_id] == PieceKind::kByte) {
       return fail(rank, "joins a byte token");
     }
-    if (!table.Add(*left_id, *right_id, {static_cast<uint32_t>(rank), last_result})) {
+    if (!table.Add(left_id, right_id, {static_cast<uint32_t>(rank), last_result})) {
       return fail(rank, "is there twice");
     }
     table.AddJoint(left, right);

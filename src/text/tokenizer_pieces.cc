@@ -56,19 +56,20 @@ Result<PieceTable> PieceTable::Create(std::span<const std::string_view> pieces, 
         return fail(id, QuotePiece(pieces[id]) + " is there twice, also as " + std::to_string(table.slots_[slot].id));
       }
     }
-    table.slots_[slot] = {tag, static_cast<TokenId>(id)};
+    table.slots_[slot] = {tag, static_cast<TokenId>(id), table.starts_.back(),
+                          static_cast<uint32_t>(pieces[id].size())};
     table.arena_.append(pieces[id]);
     table.starts_.push_back(static_cast<uint32_t>(table.arena_.size()));
   }
   return table;
 }
 
-std::optional<TokenId> PieceTable::Find(std::string_view piece) const {
-  const uint64_t hash = Hash(piece);
+std::optional<TokenId> PieceTable::Find(std::string_view piece, uint64_t hash) const {
   const uint32_t tag = static_cast<uint32_t>(hash >> 32);
   const size_t mask = slots_.size() - 1;
   for (size_t slot = hash & mask; slots_[slot].id >= 0; slot = (slot + 1) & mask) {
-    if (slots_[slot].tag == tag && (*this)[slots_[slot].id] == piece) return slots_[slot].id;
+    const Slot& found = slots_[slot];
+    if (found.tag == tag && std::string_view(arena_).substr(found.begin, found.size) == piece) return found.id;
   }
   return std::nullopt;
 }

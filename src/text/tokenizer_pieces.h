@@ -40,12 +40,22 @@ class PieceTable {
   std::string_view operator[](TokenId id) const {
     return std::string_view(arena_).substr(starts_[id], starts_[id + 1] - starts_[id]);
   }
-  std::optional<TokenId> Find(std::string_view piece) const;
+  std::optional<TokenId> Find(std::string_view piece) const { return Find(piece, Hash(piece)); }
+
+  // Find in two steps, for whoever looks for many: Prefetch asks for the memory that Find looks at with the hash that
+  // it gave, and does not wait for it.
+  uint64_t Prefetch(std::string_view piece) const {
+    const uint64_t hash = Hash(piece);
+    __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+    return hash;
+  }
+  std::optional<TokenId> Find(std::string_view piece, uint64_t hash) const;
 
  private:
   struct Slot {
-    uint32_t tag = 0;  // upper half of the hash: spares most comparisons of strings
-    TokenId id = -1;   // -1: empty
+    uint32_t tag = 0;              // upper half of the hash: spares most comparisons of strings
+    TokenId id = -1;               // -1: empty
+    uint32_t begin = 0, size = 0;  // of the piece, in the arena
   };
   static uint64_t Hash(std::string_view piece);
 
