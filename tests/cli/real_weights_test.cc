@@ -56,5 +56,19 @@ TEST_F(RealWeightsTest, ExactlyWhatTheFileMeans) { CheckPage({"--exact"}, {.rms 
 // The path of every answer rounds activations to 8 bits. (llama.cpp, which does so too, is off by rms 0.11.)
 TEST_F(RealWeightsTest, TheNormalPathStaysClose) { CheckPage({}, {.rms = 0.12, .perplexity = 0.01}); }
 
+TEST_F(RealWeightsTest, TheSameBitsWithAnyNumberOfThreads) {
+  const std::string page = Read(Data("gemma3-270m/page.txt"));
+  const auto run = [&](const char* threads) {
+    const std::vector<std::string> arguments = {"eval",  DemoWeights().string(), "--json", "--threads",
+                                                threads, "--logprobs",           "-"};
+    const Outcome outcome = RunCarat(arguments, {.input = page.substr(0, 200)});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  };
+  const std::string one = run("1");
+  EXPECT_EQ(run("2"), one);
+  EXPECT_EQ(run("3"), one);
+}
+
 }  // namespace
 }  // namespace carat::testing_support
