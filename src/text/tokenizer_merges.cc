@@ -43,6 +43,10 @@ size_t RunLength(std::string_view piece) {
 // tokenizer: nearly all of it waiting for memory. A block at a time, the waits overlap.
 constexpr size_t kBlock = 64;
 
+// Longer pieces are not split to find out which merges they imply: that takes time in the square of their length, and
+// the longest of Gemma's has 93 bytes.
+constexpr size_t kMaxImpliedBytes = 256;
+
 // Ids of the pieces of at most kBlock merges; -1 if there are none.
 void FindPieces(std::span<const std::pair<std::string_view, std::string_view>> merges, const PieceTable& pieces,
                 std::span<TokenId, kBlock> left_ids, std::span<TokenId, kBlock> right_ids) {
@@ -171,15 +175,25 @@ MergeTable MergeTable::FromVocabulary(const PieceTable& pieces, std::span<const 
     TokenId left, right, result;
     size_t left_run, right_run;  // lengths, of runs only
   };
+  struct Split {
+    std::string_view left, right;
+    uint64_t left_hash, right_hash;
+  };
   std::vector<Candidate> runs, ordinary;
+  std::vector<Split> splits;
   for (TokenId id = 0; id < pieces.size(); ++id) {
     const std::string_view piece = pieces[id];
     const bool is_run = RunLength(piece) >= 2;
-    if (!is_run && kinds[id] != PieceKind::kNormal) continue;
+    if ((!is_run && kinds[id] != PieceKind::kNormal) || piece.size() > kMaxImpliedBytes) continue;
+    splits.clear();
     for (size_t cut = piece.size() - 1; cut > 0; --cut) {  // the longer left part first
       if ((static_cast<uint8_t>(piece[cut]) & 0xC0) == 0x80) continue;
-      const std::optional<TokenId> left = pieces.Find(piece.substr(0, cut));
-      const std::optional<TokenId> right = left ? pieces.Find(piece.substr(cut)) : std::nullopt;
+      const std::string_view left = piece.substr(0, cut), right = piece.substr(cut);
+      splits.push_back({left, right, pieces.Prefetch(left), pieces.Prefetch(right)});
+    }
+    for (const Split& split : splits) {
+      const std::optional<TokenId> left = pieces.Find(split.left, split.left_hash);
+      const std::optional<TokenId> right = left ? pieces.Find(split.right, split.right_hash) : std::nullopt;
       if (!left || !right || IsControlOrByte(kinds[*left]) || IsControlOrByte(kinds[*right])) continue;
       if (is_run) {
         runs.push_back({*left, *right, id, RunLength(pieces[*left]), RunLength(pieces[*right])});
