@@ -52,6 +52,25 @@ TEST(ConversationTest, ReusesWhatItHasComputed) {
   EXPECT_EQ(third.reused_tokens, second.prompt_tokens + second.answer_tokens);
 }
 
+// An answer that is longer than what the sliding windows keep: to go back before it, the prompt is computed again.
+TEST(ConversationTest, ComputesAgainWhatTheWindowsForgot) {
+  Conversation conversation = NewConversation({.system = std::string(200, 's'), .max_tokens = 300});
+  std::string words;
+  for (int i = 0; i < 300; ++i) words += std::to_string(i);
+  PutIntoMouth(conversation, words);
+  const Reply first = Ask(conversation, "What is the capital of Italy?");
+  EXPECT_EQ(first.stop, StopReason::kMaxTokens);
+  ASSERT_TRUE(conversation.DropAnswer());
+  conversation.impl().choose = ChooseBySampling;
+  Conversation fresh = Copy(conversation);
+  const Reply again = Answer(conversation);
+  EXPECT_EQ(again.prompt_tokens, first.prompt_tokens);
+  EXPECT_EQ(again.reused_tokens, 0);
+  EXPECT_EQ(again.text, Answer(fresh).text);
+  EXPECT_EQ(Tokens(conversation), Tokens(fresh));
+  EXPECT_EQ(Logits(conversation), Logits(fresh));
+}
+
 TEST(ConversationTest, DropsOldThoughts) {
   Conversation conversation = NewConversation({.think = true});
   const Reply first = AskBoth(conversation, "What is the capital of France?");
