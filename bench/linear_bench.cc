@@ -1,0 +1,106 @@
+// How fast one thread multiplies: each type of weights, each table of kernels, for a single token (GB/s of weights, the
+// measure of decoding) and for many (GOP/s, two operations a weight and token, the measure of a prefill).
+//
+// usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N]
+//
+// Times are of the thread's own processor time, the best of the rounds, so that neighbours disturb little. The matrix
+// of the single token is larger than the caches.
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/kernels.h"
+#include "ops/linear.h"
+#include "quant/type.h"
+
+using namespace carat;
+
+namespace {
+
+constexpr int64_t kCols = 1536;  // as wide as E2B
+constexpr uint64_t kDecodeBytes = 96 << 20;
+constexpr int64_t kPrefillRows = 1024, kPrefillTokens = 64;
+
+double ThreadSeconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Random weights: codes of any kind, scales (which are f16) below 1.
+std::vector<std::byte> RandomWeights(uint64_t size_bytes) {
+  std::mt19937_64 random(1);
+  std::vector<std::byte> bytes(size_bytes);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 0x3b);
+  return bytes;
+}
+
+double BestSeconds(ops::Linear& linear, const ops::Matrix& w, const std::vector<float>& x, int64_t tokens, int rounds) {
+  std::vector<float> y(static_cast<size_t>(w.rows * tokens));
+  double best = 1e30;
+  for (int round = 0; round < rounds; ++round) {
+    const double start = ThreadSeconds();
+    linear.SetInput(x.data(), tokens, w.cols);
+    linear.Multiply(w, y.data());
+    best = std::min(best, ThreadSeconds() - start);
+  }
+  return best;
+}
+
+void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<std::byte>& bytes, int rounds) {
+  const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, kCols));
+  const int64_t rows = static_cast<int64_t>(kDecodeBytes) / row_bytes;
+  ops::Matrix w = {.type = type, .rows = rows, .cols = kCols, .data = bytes.data(), .row_bytes = row_bytes};
+  std::vector<float> x(static_cast<size_t>(kPrefillTokens * kCols));
+  std::mt19937 random(2);
+  for (float& value : x) value = std::normal_distribution<float>()(random);
+
+  ThreadPool pool(1);
+  ops::Linear linear({.kernels = &table, .pool = &pool}, kPrefillTokens, kCols);
+  const double one = BestSeconds(linear, w, x, 1, rounds);
+  const double gb = 1e-9 * static_cast<double>(rows * row_bytes) / one;
+  const double many = BestSeconds(linear, w.Rows(0, kPrefillRows), x, kPrefillTokens, rounds);
+  const double gop = 2e-9 * static_cast<double>(kPrefillRows * kCols * kPrefillTokens) / many;
+  std::printf("%-8.*s %-7.*s %8.2f %8.1f\n", static_cast<int>(table.name.size()), table.name.data(),
+              static_cast<int>(quant::Info(type).name.size()), quant::Info(type).name.data(), gb, gop);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string_view cpu, only;
+  int rounds = 5;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view option = argv[i];
+    const char* value = i + 1 < argc ? argv[++i] : "";
+    if (option == "--cpu") {
+      cpu = value;
+    } else if (option == "--type") {
+      only = value;
+    } else if (option == "--rounds" && std::atoi(value) > 0) {
+      rounds = std::atoi(value);
+    } else {
+      std::fprintf(stderr, "usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N]\n");
+      return 2;
+    }
+  }
+  const std::vector<std::byte> bytes = RandomWeights(kDecodeBytes);
+  std::printf("one thread\n%-8s %-7s %8s %8s\n", "kernels", "type", "GB/s", "GOP/s");
+  for (const kernels::Kernels* table : kernels::AllKernels()) {
+    if (!kernels::Supported(*table) || (cpu.empty() ? table->name == "scalar" : table->name != cpu)) continue;
+    for (int i = 0; i < quant::kTypeCount; ++i) {
+      const auto type = static_cast<quant::Type>(i);
+      if (!quant::IsWeight(type) || (!only.empty() && only != quant::Info(type).name)) continue;
+      Measure(*table, type, bytes, rounds);
+    }
+  }
+  return 0;
+}
