@@ -4,6 +4,7 @@
 #include "quant/blocks.h"
 #ifdef __x86_64__
 #include "kernels/x86/avx2.h"
+#include "kernels/x86/avx512.h"
 #endif
 
 namespace carat::kernels {
@@ -57,12 +58,16 @@ constexpr Kernels Avx2Table() {
   quant::ForEachBlock([&]<typename Block>() {
     table.decode[Index(Block::kType)] = avx2::Decode<Block>;
     table.unpack[Index(Block::kType)] = avx2::Unpack<Block>;
+    table.gemv_block[Index(Block::kType)] = avx2::Gemv<Block>;
   });
   table.decode[Index(Type::kF16)] = avx2::DecodeF16;
   table.decode[Index(Type::kBF16)] = avx2::DecodeBf16;
   table.quantize_a8 = avx2::QuantizeA8;
   table.gemm_f32 = avx2::GemmF32;
   table.gemm_s8 = avx2::GemmS8;
+  table.gemv_float[Index(Type::kF32)] = avx2::GemvF32;
+  table.gemv_float[Index(Type::kF16)] = avx2::GemvF16;
+  table.gemv_float[Index(Type::kBF16)] = avx2::GemvBf16;
   table.unpack_codes[Index(Type::kC8)] = avx2::UnpackCodes<Type::kC8>;
   table.unpack_codes[Index(Type::kC4)] = avx2::UnpackCodes<Type::kC4>;
   table.unpack_codes[Index(Type::kC2)] = avx2::UnpackCodes<Type::kC2>;
@@ -85,12 +90,29 @@ constexpr Kernels Avx2Table() {
 }
 
 constexpr Kernels kAvx2 = Avx2Table();
-constexpr const Kernels* kAll[] = {&kScalar, &kAvx2};
+
+constexpr Kernels Avx512Table() {
+  Kernels table = kAvx2;
+  table.name = "avx512";
+  quant::ForEachBlock([&]<typename Block>() { table.gemv_block[Index(Block::kType)] = avx512::Gemv<Block>; });
+  table.gemm_f32 = avx512::GemmF32;
+  table.gemm_s8 = avx512::GemmS8;
+  table.attention_scores = avx512::AttentionScores;
+  table.attention_mix = avx512::AttentionMix;
+  return table;
+}
+
+constexpr Kernels kAvx512 = Avx512Table();
+constexpr const Kernels* kAll[] = {&kScalar, &kAvx2, &kAvx512};
 
 // These ask the operating system too, whether it saves the registers.
 bool CpuHas(std::string_view name) {
   if (name == "avx2")
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  if (name == "avx512")
+    return CpuHas("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
   return name == "scalar";
 }
 

@@ -7,10 +7,10 @@
 // Order of sums.
 //   float dot:   16 lanes; lane j adds elements j, j+16, ... with fma; a tail counts as zeros. Then lane j += lane j+8
 //                (j < 8), j+4 (j < 4), j+2 (j < 2), j+1. ("the 16-lane tree")
-//   int8 dot:    per block of 32, 8 integers: integer j = sum of products 4j .. 4j+3, exact. 8 float lanes;
-//                lane j = fma(float(integer j), w.scale[2*block + j/4] * x.scale[block], lane j). Then the tree from 8.
-//                Where the weights have offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at
-//                last.
+//   int8 dot:    per block of 32, 8 integers: integer j = sum of products 4j .. 4j+3, exact. 16 float lanes, of which
+//                even blocks take the lower 8 and odd blocks the upper 8: lane 8*(block%2) + j is fma(float(integer j),
+//                w.scale[2*block + j/4] * x.scale[block], itself). Then the 16-lane tree. Where the weights have
+//                offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at last.
 //   code sum:    exact in 32 bits, so in any order; then float(sum) * (x.scale * w.scale), each step rounded once.
 #pragma once
 
@@ -98,6 +98,14 @@ struct Kernels {
   // The same on codes; int8 dot. k is a multiple of 32.
   void (*gemm_s8)(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y,
                   int64_t y_stride);
+  // One token with a matrix as it lies in memory, at any address: y[n] = w[n] . x, n < rows; rows of w are row_bytes
+  // apart, in x only the first row counts. The same bits as decode (of float types) or unpack (of blocks) and the
+  // product of above, but every weight is read once, in order. Indexed by quant::Type. Null where a table has nothing
+  // better than these two steps.
+  void (*gemv_float[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k,
+                                        float* y);
+  void (*gemv_block[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x,
+                                        int64_t k, float* y);
 
   // codes[0..n) of a row. Indexed by quant::Type; null where !IsCodes.
   void (*unpack_codes[quant::kTypeCount])(const std::byte* packed, int64_t n, int8_t* codes);

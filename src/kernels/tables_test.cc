@@ -49,6 +49,9 @@ TEST_P(TablesTest, IsComplete) {
     const auto type = static_cast<Type>(i);
     EXPECT_EQ(table().decode[i] != nullptr, quant::IsWeight(type)) << quant::Info(type).name;
     EXPECT_EQ(table().unpack[i] != nullptr, quant::IsBlock(type)) << quant::Info(type).name;
+    const bool vectors = table().name != "scalar";
+    EXPECT_EQ(table().gemv_float[i] != nullptr, vectors && quant::IsFloat(type)) << quant::Info(type).name;
+    EXPECT_EQ(table().gemv_block[i] != nullptr, vectors && quant::IsBlock(type)) << quant::Info(type).name;
   }
 }
 
@@ -148,6 +151,40 @@ TEST_P(TablesTest, GemmS8) {
           Scalar().gemm_s8(w_rows, rows, x.Rows(), tokens, k, b.data(), y_stride);
           testing::ExpectSameBits(a, b);
         }
+  }
+}
+
+// One token with rows at any address: as unpacking or decoding and the product of several tokens give it.
+TEST_P(TablesTest, Gemv) {
+  for (int i = 0; i < quant::kTypeCount; ++i) {
+    const auto type = static_cast<Type>(i);
+    const bool is_block = quant::IsBlock(type);
+    if ((is_block ? table().gemv_block[i] == nullptr : table().gemv_float[i] == nullptr)) continue;
+    for (const int64_t k : {1, 15, 16, 17, 24, 32, 40, 64, 96, 224, 256, 288, 512, 544, 768, 1504}) {
+      if (k % quant::Info(type).block_elements != 0) continue;
+      SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << k);
+      constexpr int64_t kRows = 5;
+      const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k))) + 3;
+      // Nothing beyond the last row, so that a sanitizer sees a read there.
+      const std::vector<std::byte> bytes = RandomBytes(static_cast<size_t>(1 + kRows * row_bytes - 3));
+      const std::byte* w = bytes.data() + 1;
+      const std::vector<float> x = Normal(k);
+      std::vector<float> actual(kRows + 1, 5.0f), expected = actual;
+      if (is_block) {
+        testing::ActivationRows rounded(1, k);
+        Scalar().quantize_a8(x.data(), k, rounded.Row(0));
+        testing::UnpackedRows rows(kRows, k, HasOffset(type));
+        for (int64_t n = 0; n < kRows; ++n) Scalar().unpack[i](w + n * row_bytes, rows.Row(n), k);
+        Scalar().gemm_s8(rows.Rows(), kRows, rounded.Rows(), 1, k, expected.data(), kRows);
+        table().gemv_block[i](w, row_bytes, kRows, rounded.Rows(), k, actual.data());
+      } else {
+        std::vector<float> rows(static_cast<size_t>(kRows * k));
+        for (int64_t n = 0; n < kRows; ++n) Scalar().decode[i](w + n * row_bytes, rows.data() + n * k, k);
+        Scalar().gemm_f32(rows.data(), k, kRows, x.data(), k, 1, k, expected.data(), kRows);
+        table().gemv_float[i](w, row_bytes, kRows, x.data(), k, actual.data());
+      }
+      testing::ExpectSameBits(actual, expected);
+    }
   }
 }
 

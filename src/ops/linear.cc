@@ -8,14 +8,17 @@ namespace carat::ops {
 
 namespace {
 
-// Bytes of unpacked weights that a panel may hold: small enough to stay in a core's L2 (256 KiB and up) beside the
-// activations that stream past it, large enough that those are read few times.
-constexpr int64_t kPanelBytes = 96 * 1024;
-// The kernels' tiles are at most 4 rows high; more than 64 rows would leave too few panels to share out.
-constexpr int64_t kMinRows = 4, kMaxRows = 64;
+// A thread takes a strip of rows at a time. Of a large matrix each gets about 8, so that none waits long for another;
+// strips of fewer rows than these would not be worth the hand-over.
+constexpr int64_t kStripsPerThread = 8, kMinStripRows = 64;
+// Of a strip, as many rows are unpacked at a time as fit in half of a core's first-level cache, so that they are
+// multiplied before they fall out of it, and the reading of the weights has short gaps only.
+constexpr int64_t kPanelBytes = 16 * 1024;
+constexpr int64_t kMinPanelRows = 4, kMaxPanelRows = 64;  // the height of a tile; beyond, nothing is gained
 
 int64_t PanelRows(int64_t bytes_per_row) {
-  return std::clamp(kPanelBytes / std::max<int64_t>(bytes_per_row, 1) / kMinRows * kMinRows, kMinRows, kMaxRows);
+  const int64_t tiles = kPanelBytes / std::max<int64_t>(bytes_per_row, 1) / kMinPanelRows;
+  return std::clamp(tiles * kMinPanelRows, kMinPanelRows, kMaxPanelRows);
 }
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -34,8 +37,8 @@ Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
   scale_.Reserve(CeilDivide(inputs, 32));
   sum_.Reserve(CeilDivide(inputs, 16));
   for (Panel& panel : panels_) {
-    // A panel of narrow rows holds up to kPanelBytes; of very wide ones, kMinRows rows.
-    const auto widest = static_cast<size_t>(std::max<int64_t>(kPanelBytes, kMinRows * max_cols * 4));
+    // A panel of narrow rows holds up to kPanelBytes; of very wide ones, kMinPanelRows rows.
+    const auto widest = static_cast<size_t>(std::max<int64_t>(kPanelBytes, kMinPanelRows * max_cols * 4));
     panel.floats.Reserve(widest / sizeof(float));
     panel.codes.Reserve(widest);
     panel.scale.Reserve(widest / 16);
@@ -59,19 +62,22 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   if (exact_codes) static_x = static_input_.Round(w, x_, tokens_);
   if (blocks && !rounded_) RoundInput();
   const int64_t panel_rows = PanelRows(exact_codes ? w.row_bytes : blocks ? BlockBytes(cols_) : cols_ * 4);
-  context_.pool->ParallelFor(CeilDivide(w.rows, panel_rows), [&](int64_t index, int worker) {
-    const int64_t begin = index * panel_rows;
-    const int64_t rows = std::min(panel_rows, w.rows - begin);
+  const int64_t strip_rows = std::max(kMinStripRows, CeilDivide(w.rows, kStripsPerThread * context_.pool->size()));
+  context_.pool->ParallelFor(CeilDivide(w.rows, strip_rows), [&](int64_t index, int worker) {
     Panel& panel = panels_[static_cast<size_t>(worker)];
-    if (exact_codes)
-      MultiplyStatic(w, static_x, begin, rows, panel, y + begin, y_stride);
-    else if (blocks)
-      MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
-    else
-      MultiplyFloats(w, begin, rows, panel, y + begin, y_stride);
-    if (w.output_scale != 0)
-      for (int64_t t = 0; t < tokens_; ++t)
-        context_.kernels->round_static(y + t * y_stride + begin, rows, w.output_scale);
+    const int64_t end = std::min((index + 1) * strip_rows, w.rows);
+    for (int64_t begin = index * strip_rows; begin < end; begin += panel_rows) {
+      const int64_t rows = std::min(panel_rows, end - begin);
+      if (exact_codes)
+        MultiplyStatic(w, static_x, begin, rows, panel, y + begin, y_stride);
+      else if (blocks)
+        MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
+      else
+        MultiplyFloats(w, begin, rows, panel, y + begin, y_stride);
+      if (w.output_scale != 0)
+        for (int64_t t = 0; t < tokens_; ++t)
+          context_.kernels->round_static(y + t * y_stride + begin, rows, w.output_scale);
+    }
   });
 }
 
@@ -89,6 +95,8 @@ void Linear::RoundInput() {
 }
 
 void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
+  const auto gemv = context_.kernels->gemv_float[static_cast<size_t>(w.type)];
+  if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, x_, cols_, y);
   const float* weights = reinterpret_cast<const float*>(w.row(begin));
   if (w.type != quant::Type::kF32 || reinterpret_cast<uintptr_t>(w.data) % alignof(float) != 0) {
     panel.floats.Reserve(static_cast<size_t>(rows * cols_));
@@ -102,6 +110,14 @@ void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel&
 
 void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
   const int64_t groups = cols_ / 16;
+  const kernels::A8Rows x = {.codes = codes_.data(),
+                             .scale = scale_.data(),
+                             .scaled_sum = sum_.data(),
+                             .codes_stride = cols_,
+                             .scale_stride = cols_ / 32,
+                             .sum_stride = groups};
+  const auto gemv = context_.kernels->gemv_block[static_cast<size_t>(w.type)];
+  if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, x, cols_, y);
   const auto unpack = context_.kernels->unpack[static_cast<size_t>(w.type)];
   for (int64_t r = 0; r < rows; ++r)
     unpack(w.row(begin + r),
@@ -115,12 +131,6 @@ void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel&
                                    .codes_stride = cols_,
                                    .scale_stride = groups,
                                    .offset_stride = groups};
-  const kernels::A8Rows x = {.codes = codes_.data(),
-                             .scale = scale_.data(),
-                             .scaled_sum = sum_.data(),
-                             .codes_stride = cols_,
-                             .scale_stride = cols_ / 32,
-                             .sum_stride = groups};
   context_.kernels->gemm_s8(weights, rows, x, tokens_, cols_, y, y_stride);
 }
 

@@ -46,14 +46,15 @@ namespace {
 
 // One output: int8 dot of a row of codes and a row of activations.
 float Int8Dot(const int8_t* w, const float* w_scale, const int8_t* x, const float* x_scale, int64_t k) {
-  float lanes[8] = {};
+  float lanes[16] = {};
   for (int64_t block = 0; block < k / 32; ++block)
     for (int j = 0; j < 8; ++j) {
       int sum = 0;
       for (int64_t i = 32 * block + 4 * j; i < 32 * block + 4 * j + 4; ++i) sum += w[i] * x[i];
-      lanes[j] = std::fma(static_cast<float>(sum), w_scale[2 * block + j / 4] * x_scale[block], lanes[j]);
+      float& lane = lanes[8 * (block % 2) + j];
+      lane = std::fma(static_cast<float>(sum), w_scale[2 * block + j / 4] * x_scale[block], lane);
     }
-  return TreeSum(lanes, 8);
+  return TreeSum(lanes, 16);
 }
 
 }  // namespace

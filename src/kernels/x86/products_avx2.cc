@@ -1,6 +1,7 @@
 // Products of weights and activations.
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/float_tile_avx2.h"
+#include "kernels/x86/int8_avx2.h"
 
 namespace carat::kernels::avx2 {
 
@@ -48,26 +49,18 @@ void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int
 
 namespace {
 
-// The 2 scales of a block of 32 weights as lanes: the first four times, the second four times.
-CARAT_INLINE __m256 BlockScales(const float* scale) {
-  const __m256 both = _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(scale)));
-  return _mm256_permutevar_ps(both, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
-}
-
-// kRows rows of weights by kTokens of activations. The products of bytes are |w| * (x with the sign of w): the first
-// factor is unsigned, as vpmaddubsw wants it, and 2 * 128 * 127 fits its 16-bit sums.
+// kRows rows of weights by kTokens of activations.
 template <int kRows, int kTokens>
 CARAT_INLINE void Int8Tile(const S8Rows& w, int64_t n0, const A8Rows& x, int64_t t0, int64_t k, float* y,
                            int64_t y_stride) {
-  const __m256i ones = _mm256_set1_epi16(1);
   const int8_t* w_codes = w.codes + n0 * w.codes_stride;
   const float* w_scale = w.scale + n0 * w.scale_stride;
   const int8_t* x_codes = x.codes + t0 * x.codes_stride;
   const float* x_scale = x.scale + t0 * x.scale_stride;
-  __m256 sum[kRows][kTokens];
+  __m256 sum[kRows][kTokens][2];  // of even and of odd blocks
   for (int n = 0; n < kRows; ++n)
-    for (int t = 0; t < kTokens; ++t) sum[n][t] = _mm256_setzero_ps();
-  for (int64_t block = 0; block < k / 32; ++block) {
+    for (int t = 0; t < kTokens; ++t) sum[n][t][0] = sum[n][t][1] = _mm256_setzero_ps();
+  const auto add = [&](int64_t block, int parity) __attribute__((always_inline)) {
     __m256i codes[kRows], magnitude[kRows];
     __m256 scale[kRows];
 #pragma GCC unroll 4
@@ -83,20 +76,25 @@ CARAT_INLINE void Int8Tile(const S8Rows& w, int64_t n0, const A8Rows& x, int64_t
       const __m256 token_scale = _mm256_broadcast_ss(x_scale + t * x.scale_stride + block);
 #pragma GCC unroll 4
       for (int n = 0; n < kRows; ++n) {
-        const __m256i pairs = _mm256_maddubs_epi16(magnitude[n], _mm256_sign_epi8(token, codes[n]));
-        const __m256 fours = _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, ones));
-        sum[n][t] = _mm256_fmadd_ps(fours, _mm256_mul_ps(scale[n], token_scale), sum[n][t]);
+        const __m256 fours = _mm256_cvtepi32_ps(SumsOfFour::Of(codes[n], magnitude[n], token));
+        sum[n][t][parity] = _mm256_fmadd_ps(fours, _mm256_mul_ps(scale[n], token_scale), sum[n][t][parity]);
       }
     }
+  };
+  int64_t block = 0;
+  for (; block + 2 <= k / 32; block += 2) {
+    add(block, 0);
+    add(block + 1, 1);
   }
+  if (block < k / 32) add(block, 0);
   for (int t = 0; t < kTokens; ++t)
-    for (int n = 0; n < kRows; ++n) y[(t0 + t) * y_stride + n0 + n] = TreeSum(sum[n][t]);
+    for (int n = 0; n < kRows; ++n) y[(t0 + t) * y_stride + n0 + n] = TreeSum(sum[n][t][0], sum[n][t][1]);
 }
 
 template <int kTokens>
 CARAT_INLINE void Int8Strip(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t t, int64_t k, float* y,
                             int64_t y_stride) {
-  constexpr int kRows = kTokens == 1 ? 4 : 2;  // 2 x 4 sums, and what they need of a block, fill the 16 registers
+  constexpr int kRows = kTokens == 1 ? 4 : 1;  // 8 sums, and what they need of a block, fill the 16 registers
   int64_t n = 0;
   for (; n + kRows <= rows; n += kRows) Int8Tile<kRows, kTokens>(w, n, x, t, k, y, y_stride);
   for (; n < rows; ++n) Int8Tile<1, kTokens>(w, n, x, t, k, y, y_stride);

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #define CARAT_INLINE [[gnu::always_inline]] inline
 
@@ -25,7 +26,16 @@ CARAT_INLINE __m256i FirstLanes(int64_t count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-// Eight numbers of a row as floats. LoadFirst: zeros beyond the first `count`, and nothing beyond them is read.
+// The first `count` of eight 16-bit numbers at any address, then zeros.
+struct FirstHalves {
+  CARAT_INLINE FirstHalves(const void* p, int64_t count) {
+    if (count > 0) std::memcpy(values, p, sizeof(uint16_t) * static_cast<size_t>(count < 8 ? count : 8));
+  }
+  alignas(16) uint16_t values[8] = {};
+};
+
+// Eight numbers of a row as floats, at any address. LoadFirst: zeros beyond the first `count`, and nothing beyond them
+// is read.
 struct LoadF32 {
   using Element = float;
   CARAT_INLINE static __m256 Load(const float* p) { return _mm256_loadu_ps(p); }
@@ -39,9 +49,19 @@ struct LoadF16 {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
   CARAT_INLINE static __m256 LoadFirst(const uint16_t* p, int64_t count) {
-    alignas(16) uint16_t halves[8] = {};
-    for (int64_t i = 0; i < count && i < 8; ++i) halves[i] = p[i];
-    return Load(halves);
+    const FirstHalves halves(p, count);
+    return Load(halves.values);
+  }
+};
+struct LoadBf16 {
+  using Element = uint16_t;
+  CARAT_INLINE static __m256 Load(const uint16_t* p) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
+  CARAT_INLINE static __m256 LoadFirst(const uint16_t* p, int64_t count) {
+    const FirstHalves halves(p, count);
+    return Load(halves.values);
   }
 };
 

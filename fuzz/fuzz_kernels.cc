@@ -1,0 +1,175 @@
+// The kernels: whatever the numbers and sizes, every table computes the same bits as the scalar one. (The code formats
+// have fuzz_codes.)
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/testing.h"
+#include "quant/type.h"
+
+using namespace carat;
+using kernels::Kernels;
+using kernels::KvType;
+using quant::Type;
+
+namespace {
+
+// Numbers of the input; behind its end pseudo-random ones, so that short inputs fill large arrays.
+class Input {
+ public:
+  Input(const uint8_t* data, size_t size) : data_(data), size_(size), state_(size * 0x9E3779B97F4A7C15u + 1) {}
+
+  template <typename T>
+  T Take() {
+    T value;
+    if (size_ < sizeof(T)) {
+      state_ ^= state_ << 13;
+      state_ ^= state_ >> 7;
+      state_ ^= state_ << 17;
+      std::memcpy(&value, &state_, sizeof(T));
+      return value;
+    }
+    std::memcpy(&value, data_, sizeof(T));
+    data_ += sizeof(T);
+    size_ -= sizeof(T);
+    return value;
+  }
+  int64_t Size(int64_t most) { return 1 + Take<uint16_t>() % most; }
+  std::vector<std::byte> Bytes(int64_t count) {
+    std::vector<std::byte> bytes(static_cast<size_t>(count));
+    for (std::byte& byte : bytes) byte = Take<std::byte>();
+    return bytes;
+  }
+  // Bit patterns of any kind, or numbers of a moderate size.
+  std::vector<float> Floats(int64_t count) {
+    const bool any_bits = Take<uint8_t>() % 4 == 0;
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& value : values) value = any_bits ? Take<float>() : static_cast<float>(Take<int16_t>()) / 1024.0f;
+    return values;
+  }
+
+ private:
+  const uint8_t* data_;
+  size_t size_;
+  uint64_t state_;
+};
+
+using Floats = std::vector<float>;
+
+// What a table answers, and a list of such to compare.
+struct Answer {
+  std::vector<Floats> floats;
+  std::vector<std::vector<uint16_t>> halves;
+  std::vector<std::vector<int8_t, kernels::testing::Aligned32<int8_t>>> codes;
+};
+
+void MustBeSame(const Answer& a, const Answer& b) {
+  const auto compare = [](const auto& x, const auto& y) {
+    if (x.size() != y.size()) std::abort();
+    for (size_t i = 0; i < x.size(); ++i)
+      if (kernels::testing::FirstDifference(x[i], y[i]) >= 0) std::abort();
+  };
+  compare(a.floats, b.floats);
+  compare(a.halves, b.halves);
+  compare(a.codes, b.codes);
+}
+
+// Runs `compute` on every table.
+template <typename F>
+void OnEveryTable(const F& compute) {
+  const std::vector<const Kernels*> tables = kernels::testing::TablesToTest();
+  const Answer expected = compute(*tables[0]);
+  for (const Kernels* table : tables) MustBeSame(compute(*table), expected);
+}
+
+constexpr int64_t kMost = 9;  // rows and tokens: above the tiles of every table
+
+void BlockProducts(Input& input, Type type) {
+  const auto index = static_cast<size_t>(type);
+  const int64_t k = input.Size(600 / quant::Info(type).block_elements) * quant::Info(type).block_elements;
+  const int64_t rows = input.Size(kMost), tokens = input.Size(kMost);
+  const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+  const std::vector<std::byte> packed = input.Bytes(rows * row_bytes);
+  const Floats x = input.Floats(tokens * k);
+  OnEveryTable([&](const Kernels& table) {
+    Floats decoded(static_cast<size_t>(rows * k)), y(static_cast<size_t>(rows * tokens));
+    kernels::testing::UnpackedRows weights(rows, k, kernels::HasOffset(type));
+    kernels::testing::ActivationRows rounded(tokens, k);
+    for (int64_t n = 0; n < rows; ++n) {
+      table.decode[index](packed.data() + n * row_bytes, decoded.data() + n * k, k);
+      table.unpack[index](packed.data() + n * row_bytes, weights.Row(n), k);
+    }
+    for (int64_t t = 0; t < tokens; ++t) table.quantize_a8(x.data() + t * k, k, rounded.Row(t));
+    table.gemm_s8(weights.Rows(), rows, rounded.Rows(), tokens, k, y.data(), rows);
+    if (table.gemv_block[index] != nullptr)  // must repeat the first token's row
+      table.gemv_block[index](packed.data(), row_bytes, rows, rounded.Rows(), k, y.data());
+    return Answer{.floats = {decoded, y, weights.scale, weights.offset, rounded.scale, rounded.scaled_sum},
+                  .halves = {},
+                  .codes = {weights.codes, rounded.codes}};
+  });
+}
+
+void FloatProducts(Input& input, Type type) {
+  const auto index = static_cast<size_t>(type);
+  const int64_t k = input.Size(300), rows = input.Size(kMost), tokens = input.Size(kMost);
+  const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+  const std::vector<std::byte> packed = input.Bytes(rows * row_bytes);
+  const Floats x = input.Floats(tokens * k);
+  OnEveryTable([&](const Kernels& table) {
+    Floats decoded(static_cast<size_t>(rows * k)), y(static_cast<size_t>(rows * tokens));
+    for (int64_t n = 0; n < rows; ++n) table.decode[index](packed.data() + n * row_bytes, decoded.data() + n * k, k);
+    table.gemm_f32(decoded.data(), k, rows, x.data(), k, tokens, k, y.data(), rows);
+    if (table.gemv_float[index] != nullptr)
+      table.gemv_float[index](packed.data(), row_bytes, rows, x.data(), k, y.data());
+    return Answer{.floats = {decoded, y}, .halves = {}, .codes = {}};
+  });
+}
+
+void ElementWise(Input& input) {
+  const int64_t n = input.Size(200);
+  const Floats x = input.Floats(n), other = input.Floats(n);
+  OnEveryTable([&](const Kernels& table) {
+    Floats normed = x, plain = x, gelu = x, capped = x, softmax = x;
+    std::vector<uint16_t> halves(x.size());
+    table.rms_norm(x.data(), other.data(), 1e-6f, n, normed.data());
+    table.rms_norm(x.data(), nullptr, 1e-6f, n, plain.data());
+    table.gelu_mul(x.data(), other.data(), n, gelu.data());
+    table.soft_cap(capped.data(), n, 30.0f);
+    table.softmax(softmax.data(), n);
+    table.to_f16(x.data(), n, halves.data());
+    return Answer{.floats = {normed, plain, gelu, capped, softmax}, .halves = {halves}, .codes = {}};
+  });
+}
+
+void Attention(Input& input) {
+  constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kI8};
+  const KvType type = kTypes[input.Take<uint8_t>() % 3];
+  const int64_t d = input.Size(100), n = input.Size(80), heads = input.Size(kMost);
+  const std::vector<std::byte> cache = input.Bytes(n * d * kernels::KvBytes(type));
+  const Floats q = input.Floats(heads * d), p = input.Floats(heads * n), out = input.Floats(heads * d);
+  OnEveryTable([&](const Kernels& table) {
+    Floats scores(static_cast<size_t>(heads * n)), mixed = out;
+    table.attention_scores(q.data(), d, heads, d, cache.data(), type, d, n, scores.data(), n);
+    table.attention_mix(p.data(), n, heads, d, cache.data(), type, d, n, mixed.data(), d);
+    return Answer{.floats = {scores, mixed}, .halves = {}, .codes = {}};
+  });
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input input(data, size);
+  const int choice = input.Take<uint8_t>() % (quant::kTypeCount + 2);
+  const auto type = static_cast<Type>(choice);
+  if (choice == quant::kTypeCount)
+    ElementWise(input);
+  else if (choice == quant::kTypeCount + 1)
+    Attention(input);
+  else if (quant::IsFloat(type))
+    FloatProducts(input, type);
+  else if (quant::IsBlock(type))
+    BlockProducts(input, type);
+  return 0;
+}

@@ -1,0 +1,23 @@
+// The kernels for CPUs with AVX-512 (F, BW, DQ, VL) and VNNI, on top of AVX2, FMA and F16C: those that gain from it.
+// The others are AVX2's. Contracts: kernels.h; the rule about inline functions of shared headers: avx2.h.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+namespace carat::kernels::avx512 {
+
+void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
+             int64_t k, float* y, int64_t y_stride);
+void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
+// `Block`: the formats of quant/blocks.h.
+template <typename Block>
+void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k, float* y);
+
+void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
+                     int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
+void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
+                  int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
+
+}  // namespace carat::kernels::avx512

@@ -1,0 +1,53 @@
+// One token with weights as they lie in memory.
+#include "kernels/x86/avx2.h"
+#include "kernels/x86/float_tile_avx2.h"
+#include "kernels/x86/gemv.h"
+#include "quant/blocks.h"
+
+namespace carat::kernels::avx2 {
+
+template <typename Block>
+void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k, float* y) {
+  DotRows<SumsOfFour, Block>(w, row_bytes, rows, x, k, y);
+}
+
+#define CARAT_INSTANTIATE(Block) \
+  template void Gemv<Block>(const std::byte*, int64_t, int64_t, const A8Rows&, int64_t, float*);
+CARAT_INSTANTIATE(quant::BlockQ4_0)
+CARAT_INSTANTIATE(quant::BlockQ4_1)
+CARAT_INSTANTIATE(quant::BlockQ5_0)
+CARAT_INSTANTIATE(quant::BlockQ5_1)
+CARAT_INSTANTIATE(quant::BlockQ8_0)
+CARAT_INSTANTIATE(quant::BlockIQ4_NL)
+CARAT_INSTANTIATE(quant::BlockQ2_K)
+CARAT_INSTANTIATE(quant::BlockQ3_K)
+CARAT_INSTANTIATE(quant::BlockQ4_K)
+CARAT_INSTANTIATE(quant::BlockQ5_K)
+CARAT_INSTANTIATE(quant::BlockQ6_K)
+CARAT_INSTANTIATE(quant::BlockIQ4_XS)
+#undef CARAT_INSTANTIATE
+
+namespace {
+
+// Row by row, for the sake of one stream (see gemv.h).
+template <typename Load>
+CARAT_INLINE void FloatRows(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k, float* y) {
+  for (int64_t n = 0; n < rows; ++n)
+    FloatTile<1, 1, Load>(reinterpret_cast<const typename Load::Element*>(w + n * row_bytes), 0, x, 0, k, y + n, 0);
+}
+
+}  // namespace
+
+void GemvF32(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k, float* y) {
+  FloatRows<LoadF32>(w, row_bytes, rows, x, k, y);
+}
+
+void GemvF16(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k, float* y) {
+  FloatRows<LoadF16>(w, row_bytes, rows, x, k, y);
+}
+
+void GemvBf16(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k, float* y) {
+  FloatRows<LoadBf16>(w, row_bytes, rows, x, k, y);
+}
+
+}  // namespace carat::kernels::avx2
