@@ -104,8 +104,8 @@ struct Kernels {
   // better than these two steps.
   void (*gemv_float[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k,
                                         float* y);
-  void (*gemv_block[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x,
-                                        int64_t k, float* y);
+  void (*gemv_block[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k,
+                                        float* y);
 
   // codes[0..n) of a row. Indexed by quant::Type; null where !IsCodes.
   void (*unpack_codes[quant::kTypeCount])(const std::byte* packed, int64_t n, int8_t* codes);
