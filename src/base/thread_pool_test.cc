@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <numeric>
+#include <thread>
 
 namespace carat {
 namespace {
@@ -24,16 +26,18 @@ TEST(ThreadPool, RunsEveryIndexOnce) {
 }
 
 TEST(ThreadPool, ManySmallLoopsAndManyCallers) {
-  ThreadPool pool(3);
-  std::vector<std::thread> callers;
-  std::atomic<int64_t> sum{0};
-  for (int caller = 0; caller < 4; ++caller) {
-    callers.emplace_back([&] {
-      for (int loop = 0; loop < 500; ++loop) pool.ParallelFor(5, [&](int64_t index, int) { sum += index; });
-    });
+  for (const int threads : {3, 16}) {  // of the 16, most come too late for a loop, and find the next ones
+    ThreadPool pool(threads);
+    std::vector<std::thread> callers;
+    std::atomic<int64_t> sum{0};
+    for (int caller = 0; caller < 4; ++caller) {
+      callers.emplace_back([&] {
+        for (int loop = 0; loop < 500; ++loop) pool.ParallelFor(5, [&](int64_t index, int) { sum += index; });
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    EXPECT_EQ(sum.load(), 4 * 500 * 10);
   }
-  for (std::thread& caller : callers) caller.join();
-  EXPECT_EQ(sum.load(), 4 * 500 * 10);
 }
 
 TEST(ThreadPool, WorkOfOneLoopIsSeenByTheNext) {
@@ -43,6 +47,20 @@ TEST(ThreadPool, WorkOfOneLoopIsSeenByTheNext) {
     pool.ParallelFor(64, [&](int64_t index, int) { values[static_cast<size_t>(index)] += index; });
     const int64_t total = std::accumulate(values.begin(), values.end(), int64_t{0});
     ASSERT_EQ(total, (round + 1) * 63 * 32);
+  }
+}
+
+// Waiting threads look for work for a while, then sleep.
+TEST(ThreadPool, WakesUp) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 10; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::atomic<int> runs{0};
+    pool.ParallelFor(8, [&](int64_t, int) {
+      std::this_thread::sleep_for(std::chrono::microseconds(500));
+      ++runs;
+    });
+    EXPECT_EQ(runs.load(), 8);
   }
 }
 
