@@ -52,7 +52,7 @@ Result<Inspection> Inspect(const std::filesystem::path& path) {
   Result<gemma::Model> model = gemma::Model::Load(checkpoint);
   Result<GenerationDefaults> defaults;
   if (model) {
-    const text::Tokenizer* vocabulary = tokenizer && *tokenizer ? &**tokenizer : nullptr;
+    const text::Tokenizer* vocabulary = tokenizer && tokenizer->has_value() ? &tokenizer->value() : nullptr;
     defaults = ReadGenerationDefaults(checkpoint, model->config.vocabulary, vocabulary);
   } else {
     defaults = std::unexpected(model.error());
