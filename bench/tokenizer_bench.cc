@@ -78,7 +78,8 @@ int main(int argc, char** argv) {
           }),
           rounds);
   Measure(tokenizer, "Chinese, no spaces",
-          Filled([&](std::string& text) { text::AppendUtf8(0x4E00 + random() % 0x3000, text); }), rounds);
+          Filled([&](std::string& text) { text::AppendUtf8(static_cast<char32_t>(0x4E00 + random() % 0x3000), text); }),
+          rounds);
   Measure(tokenizer, "base64, one line", Filled([&](std::string& text) {
             text += one_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
           }),
