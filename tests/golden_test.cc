@@ -74,7 +74,7 @@ void CheckDump(const std::shared_ptr<const Engine>& engine, const std::filesyste
   const auto trace = TraceTokens(engine, input->ids, {.generate = static_cast<int>(greedy->ids.size())});
   ASSERT_TRUE(trace) << trace.error().message;
   const Engine::Impl& impl = engine->impl();
-  if (impl.context.exact || impl.model.all_floats) {
+  if (impl.context.exact || !impl.model.has_blocks) {
     ExpectWithinTolerance(*trace, *reference);
     return;
   }

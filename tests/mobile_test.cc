@@ -68,7 +68,7 @@ double LargestDifference(const std::vector<float>& got, const std::vector<float>
 }
 
 std::vector<float> Multiply(const kernels::Kernels& table, const ops::Matrix& w, const std::vector<float>& x) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const int64_t tokens = static_cast<int64_t>(x.size()) / w.cols;
   ops::Linear linear({.kernels = &table, .pool = &pool}, tokens, w.cols);
   std::vector<float> y(static_cast<size_t>(tokens * w.rows));
@@ -261,8 +261,9 @@ void CheckModel(const fs::path& folder) {
   for (const kernels::Kernels* table : Tables())
     for (const bool exact : {true, false}) {
       SCOPED_TRACE(folder.string() + " with the kernels " + std::string(table->name) + (exact ? ", exact" : ""));
-      const auto engine = Engine::Load(folder / "model",
-                                       {.threads = 2, .cpu = std::string(table->name), .exact = exact, .progress = {}});
+      const auto engine =
+          Engine::Load(folder / "model",
+                       {.threads = exact ? 1 : 2, .cpu = std::string(table->name), .exact = exact, .progress = {}});
       ASSERT_TRUE(engine) << engine.error().message;
       SessionOptions options;
       options.batch = exact ? 256 : 3;

@@ -63,7 +63,8 @@ struct ModelInfo {
   bool has_chat_template = false;
   SamplingOptions sampling;  // from the checkpoint, or the family's defaults
   std::vector<TokenId> stop_ids;
-  uint64_t weight_bytes = 0;  // mapped; the PLE table not counted
+  uint64_t weight_bytes = 0;  // mapped, and read for every token; tables that are read by rows not counted
+  uint64_t token_bytes = 0;   // of weights, the rows of tables included, that a decoded token reads
   uint64_t ple_bytes = 0;     // the per-layer embedding table, which stays on disk
 };
 

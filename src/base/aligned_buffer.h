@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <type_traits>
@@ -23,6 +24,7 @@ class AlignedBuffer {
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
   size_t size() const { return size_; }
+  uint64_t size_bytes() const { return size_ * sizeof(T); }
   // Makes room for `count` elements. What was there before is lost if it has to grow.
   void Reserve(size_t count) {
     if (count <= size_) return;

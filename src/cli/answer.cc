@@ -114,7 +114,11 @@ std::string ReplyJson(const Reply& reply, const Session& session, std::string_vi
                         {"prefill_seconds", reply.prefill_seconds},
                         {"decode_seconds", reply.decode_seconds},
                         {"peak_memory_bytes", ProcBytes("/proc/self/status", "VmHWM")},
+                        {"weight_bytes", engine.info().weight_bytes},
+                        {"token_bytes", engine.info().token_bytes},
                         {"kv_bytes", session.kv_bytes()},
+                        {"scratch_bytes", session.scratch_bytes()},
+                        {"ple_bytes", engine.info().ple_bytes},
                         {"ple_bytes_read", engine.stats().ple_bytes_read},
                         {"seed", session.seed()}};
   return out + "," + JsonText(numbers).substr(1) + "\n";
@@ -128,11 +132,15 @@ std::string StatsText(const Reply& reply, const Session& session) {
   out += fmt::format("load     {:.2f} s\n", stats.load_seconds);
   out += fmt::format("prefill  {}\n", prefill);
   out += fmt::format("decode   {}\n", TokensInTime(reply.answer_tokens, reply.decode_seconds));
-  out += fmt::format("memory   {} at the peak, {} of it keys and values\n",
-                     Bytes(ProcBytes("/proc/self/status", "VmHWM")), Bytes(session.kv_bytes()));
-  if (session.engine().info().ple_bytes > 0) {
-    out += fmt::format("PLE      {} read of the table's {}\n", Bytes(stats.ple_bytes_read),
-                       Bytes(session.engine().info().ple_bytes));
+  out += fmt::format("memory   {} at the peak\n", Bytes(ProcBytes("/proc/self/status", "VmHWM")));
+  const ModelInfo& info = session.engine().info();
+  out += fmt::format("weights  {} mapped; {} are read for a decoded token\n", Bytes(info.weight_bytes),
+                     Bytes(info.token_bytes));
+  out += fmt::format("cache    {} of keys and values\n", Bytes(session.kv_bytes()));
+  out += fmt::format("scratch  {} at most, for activations\n", Bytes(session.scratch_bytes()));
+  if (info.ple_bytes > 0) {
+    out += fmt::format("PLE      none resident: {} were read of the table's {}\n", Bytes(stats.ple_bytes_read),
+                       Bytes(info.ple_bytes));
   }
   out += fmt::format("context  {} of {} tokens\n", session.length(), session.context());
   out += fmt::format("seed     {}\n", session.seed());

@@ -15,6 +15,7 @@
 #include "base/try.h"
 #include "cli/commands.h"
 #include "cli/inspect_text.h"
+#include "gemma/census.h"
 #include "text/chat_ids.h"
 
 namespace carat::cli {
@@ -34,6 +35,8 @@ std::string_view NameOf(TensorUse use) {
       return "decoder";
     case TensorUse::kPleTable:
       return "per_layer_embeddings";
+    case TensorUse::kEmbedding:
+      return "embedding";
     case TensorUse::kVision:
       return "vision";
     case TensorUse::kAudio:
@@ -112,6 +115,22 @@ struct Sum {
   }
 };
 
+// The matrices by role: at how many bits, in which layers, and what a token reads of them.
+void AddWeights(const gemma::Model& model, Json& report) {
+  report["weights"] = Json::array();
+  uint64_t token_bytes = 0;
+  for (const gemma::WeightShare& share : gemma::TakeCensus(model)) {
+    report["weights"].push_back({{"role", share.role},
+                                 {"type", quant::Info(share.type).name},
+                                 {"layers", share.layers},
+                                 {"elements", share.elements},
+                                 {"bytes", share.bytes},
+                                 {"token_bytes", share.token_bytes}});
+    token_bytes += share.token_bytes;
+  }
+  report["token_bytes"] = token_bytes;
+}
+
 void AddSums(const Inspection& inspection, Json& report) {
   const std::span<const formats::Tensor> tensors = inspection.checkpoint.tensors();
   std::map<TensorUse, Sum> uses;
@@ -126,6 +145,7 @@ void AddSums(const Inspection& inspection, Json& report) {
   }
   std::vector<std::pair<std::string_view, Sum>> by_size(types.begin(), types.end());
   std::ranges::stable_sort(by_size, std::greater<>(), [](const auto& entry) { return entry.second.bytes; });
+  if (inspection.model) AddWeights(*inspection.model, report);
   report["types"] = Json::array();
   for (const auto& [type, sum] : by_size) report["types"].push_back(sum.ToJson("type", type));
 }

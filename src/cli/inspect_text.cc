@@ -154,6 +154,7 @@ void AddDecoder(const Json& decoder, Sheet& sheet) {
 std::pair<std::string_view, std::string_view> PlaceOf(std::string_view use) {
   if (use == "decoder") return {"resident", "the decoder's weights, mapped"};
   if (use == "per_layer_embeddings") return {"on disk", "per-layer embeddings, read row by row"};
+  if (use == "embedding") return {"by rows", "embeddings, mapped: rows of the tokens that occur become resident"};
   if (use == "vision") return {"on disk", "vision encoder, not used yet"};
   if (use == "audio") return {"on disk", "audio encoder, not used yet"};
   return {"on disk", "not needed: keys and values of layers that read others', copies"};
@@ -176,6 +177,24 @@ void AddSums(const Json& report, Sheet& sheet) {
   rows = {{"type", "tensors", "elements", "bytes"}};
   for (const Json& sum : report["types"]) add(sum, String(sum["type"]), "");
   sheet.Table(rows, right);
+  sheet.Gap();
+}
+
+// The matrices of the decoder: the bit schedule.
+void AddWeights(const Json& report, Sheet& sheet) {
+  std::vector<std::vector<std::string>> rows = {{"weights", "type", "bits", "layers", "bytes", "a token reads"}};
+  bool codes = false;
+  for (const Json& share : report["weights"]) {
+    const std::string type = String(share["type"]);
+    codes = codes || type.starts_with('C') || type.starts_with('G');
+    const double bits = 8 * share["bytes"].get<double>() / share["elements"].get<double>();
+    rows.push_back({String(share["role"]), type, fmt::format("{:.2f}", bits),
+                    Ranges(share["layers"].get<std::vector<int>>()), Bytes(share["bytes"]),
+                    Bytes(share["token_bytes"])});
+  }
+  rows.push_back({"together", "", "", "", "", Bytes(report["token_bytes"])});
+  sheet.Table(rows, {false, false, true, false, true, true});
+  if (codes) sheet.Line("", "C8, C4, C2: codes of 8, 4, 2 bits with a scale per row; G4: of 4 bits with one per 32");
   sheet.Gap();
 }
 
@@ -238,6 +257,7 @@ std::string InspectText(const Json& report) {
   AddFile(report, sheet);
   if (!report["decoder"].is_null()) {
     AddDecoder(report["decoder"], sheet);
+    AddWeights(report, sheet);
   } else {
     sheet.Gap();
   }

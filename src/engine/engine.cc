@@ -9,6 +9,7 @@
 #include "engine/defaults.h"
 #include "engine/engine_impl.h"
 #include "engine/load_tokenizer.h"
+#include "gemma/census.h"
 #include "text/chat_ids.h"
 
 namespace carat {
@@ -51,7 +52,10 @@ Result<ModelInfo> Describe(const Engine::Impl& impl) {
   info.has_tokenizer = tokenizer != nullptr;
   info.sampling = defaults.sampling;
   info.stop_ids = std::move(defaults.stop_ids);
-  info.weight_bytes = impl.model.weight_bytes;
+  for (const gemma::WeightShare& share : gemma::TakeCensus(impl.model)) {
+    if (!share.rows) info.weight_bytes += share.bytes;
+    info.token_bytes += share.token_bytes;
+  }
   info.ple_bytes = config.ple_width > 0 ? impl.model.ple_table.size_bytes() : 0;
   info.has_chat_format = tokenizer != nullptr && text::ChatFormatOf(*tokenizer).has_value();
   info.has_chat_template = HasChatTemplate(impl.checkpoint);

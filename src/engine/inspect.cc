@@ -41,6 +41,8 @@ TensorUse UseOf(const formats::Tensor& tensor, const gemma::Model* model) {
   if (model == nullptr) return TensorUse::kDecoder;
   const bool is_head = StartsWithOneOf(name, {"lm_head.", "language_model.lm_head.", "output.weight"});
   const bool tied = model->head.data == model->embedding.data;
+  if (!tied && StartsWithOneOf(name, {"language_model.embed_tokens.", "embed_tokens.", "token_embd."}))
+    return TensorUse::kEmbedding;
   return (is_head && tied) || IsDeadKv(name, model->config) ? TensorUse::kIdle : TensorUse::kDecoder;
 }
 

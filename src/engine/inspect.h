@@ -15,9 +15,10 @@ namespace carat {
 
 // What becomes of a tensor's bytes.
 enum class TensorUse {
-  kDecoder,   // mapped, and read for every token: resident
-  kPleTable,  // the per-layer embeddings: a row is read from the file per token
-  kVision,    // an encoder's, which is not run yet: stays on disk, as the following
+  kDecoder,    // mapped, and read for every token: resident
+  kPleTable,   // the per-layer embeddings: a row is read from the file per token
+  kEmbedding,  // a table that is not the head as well: mapped, and resident where tokens were looked up
+  kVision,     // an encoder's, which is not run yet: stays on disk, as the following
   kAudio,
   kIdle  // keys and values of layers that read others', a head that is a copy of the embedding
 };

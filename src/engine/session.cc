@@ -25,7 +25,7 @@ Result<kernels::KvType> ChooseKvType(KvCacheType type, const Engine::Impl& engin
   if (type == KvCacheType::kInt8) return kernels::KvType::kI8;
   if (type == KvCacheType::kF32) return kernels::KvType::kF32;
   if (type == KvCacheType::kF16) return kernels::KvType::kF16;
-  return engine.context.exact || engine.model.all_floats ? kernels::KvType::kF32 : kernels::KvType::kF16;
+  return engine.model.has_blocks && !engine.context.exact ? kernels::KvType::kF16 : kernels::KvType::kF32;
 }
 
 }  // namespace
@@ -169,6 +169,7 @@ const SamplingOptions& Session::sampling() const { return impl_->sampler.options
 uint64_t Session::seed() const { return impl_->sampler.seed(); }
 void Session::set_progress(ProgressCallback progress) { impl_->progress = std::move(progress); }
 uint64_t Session::kv_bytes() const { return impl_->decoder->cache().resident_bytes(); }
+uint64_t Session::scratch_bytes() const { return impl_->decoder->scratch_bytes() + impl_->logits.size_bytes(); }
 
 Status Session::set_sampling(const SamplingOptions& options) {
   TRY(sample::CheckSampling(options));

@@ -272,6 +272,15 @@ void Decoder::AddNormedDelta(const Vector& weight, const Rows& rows) {
   });
 }
 
+uint64_t Decoder::scratch_bytes() const {
+  uint64_t bytes = linear_.scratch_bytes() + attention_.scratch_bytes();
+  for (const auto* buffer : {&x_, &normed_, &delta_, &ple_, &q_, &mixed_, &k_, &v_, &gate_, &up_, &hidden_})
+    bytes += buffer->size_bytes();
+  for (const AlignedBuffer<std::byte>& row : ple_rows_) bytes += row.size_bytes();
+  for (const AlignedBuffer<float>& row : ple_floats_) bytes += row.size_bytes();
+  return bytes;
+}
+
 Result<std::unique_ptr<Decoder>> Decoder::Create(const Model& model, const ops::Context& context,
                                                  const DecoderOptions& options) {
   CHECK(options.context > 0 && options.max_batch > 0);

@@ -54,6 +54,8 @@ class Decoder {
   KvCache& cache() { return cache_; }
   const KvCache& cache() const { return cache_; }
   const Model& model() const { return model_; }
+  // Reserved for activations; resident as far as batches have been long enough to touch it.
+  uint64_t scratch_bytes() const;
 
  private:
   // Rows of the batch that are still on their way up: `count` of them from batch row `first` on.

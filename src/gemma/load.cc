@@ -79,8 +79,7 @@ class Binder {
 
   const formats::Checkpoint& checkpoint_;
   const Description& description_;
-  uint64_t weight_bytes_ = 0;
-  bool all_floats_ = true;
+  bool has_blocks_ = false;
 };
 
 Result<ops::Matrix> Binder::LinearOf(const std::string& name, int64_t rows, int64_t cols) {
@@ -90,8 +89,7 @@ Result<ops::Matrix> Binder::LinearOf(const std::string& name, int64_t rows, int6
                                  : quantization == Quantization::kCompressedTensors
                                      ? BindGroupLinear(checkpoint_, ModuleOf(name), rows, cols)
                                      : BindMatrix(checkpoint_, name, rows, cols));
-  weight_bytes_ += matrix.size_bytes();
-  all_floats_ = all_floats_ && !quant::IsBlock(matrix.type);
+  has_blocks_ = has_blocks_ || quant::IsBlock(matrix.type);
   return matrix;
 }
 
@@ -99,7 +97,7 @@ Result<ops::Matrix> Binder::EmbeddingOf(const std::string& name, int64_t rows, i
   TRY_ASSIGN(ops::Matrix matrix, description_.quantization == Quantization::kGemma
                                      ? BindGemmaEmbedding(checkpoint_, ModuleOf(name), rows, cols)
                                      : BindMatrix(checkpoint_, name, rows, cols));
-  all_floats_ = all_floats_ && !quant::IsBlock(matrix.type);
+  has_blocks_ = has_blocks_ || quant::IsBlock(matrix.type);
   return matrix;
 }
 
@@ -137,7 +135,6 @@ Status Binder::BindGlobals(Model& model) {
   TRY_ASSIGN(model.embedding, EmbeddingOf(Global(names.embedding), config.vocabulary, config.hidden));
   if (model.embedding.scales.data != nullptr)
     TRY(CheckScales(checkpoint_, ModuleOf(Global(names.embedding)) + ".embedding_scale", model.embedding));
-  weight_bytes_ += model.embedding.size_bytes();
   TRY_ASSIGN(model.final_norm, NormOf(Global(names.final_norm), config.hidden));
   model.head = model.embedding;
   if (!description_.tied_head) {
@@ -218,8 +215,7 @@ Result<Model> Binder::Bind() {
   model.config = description_.config;
   TRY(BindGlobals(model));
   for (int layer = 0; layer < model.config.layer_count(); ++layer) TRY(BindLayer(model, layer));
-  model.weight_bytes = weight_bytes_;
-  model.all_floats = all_floats_;
+  model.has_blocks = has_blocks_;
   return model;
 }
 

@@ -81,9 +81,8 @@ struct Model {
   ops::Matrix ple_context;  // [L*P,H] per_layer_model_projection
   Vector ple_context_norm;  // [P]     per_layer_projection_norm
   std::vector<LayerWeights> layers;
-  Vector final_norm;          // [H]     norm
-  uint64_t weight_bytes = 0;  // of all matrices but the PLE table
-  bool all_floats = true;     // no matrix is in blocks, whose products round their inputs
+  Vector final_norm;        // [H]     norm
+  bool has_blocks = false;  // some matrix is in blocks, whose products round their inputs
 
   // Every owner of K and V has scales for an 8-bit cache.
   bool HasCacheScales() const;

@@ -19,6 +19,12 @@ Attention::Attention(const Context& context, int64_t query_heads, int64_t max_ke
   for (AlignedBuffer<float>& scores : scores_) scores.Reserve(static_cast<size_t>(query_heads * max_keys));
 }
 
+uint64_t Attention::scratch_bytes() const {
+  uint64_t bytes = 0;
+  for (const AlignedBuffer<float>& scores : scores_) bytes += scores.size_bytes();
+  return bytes;
+}
+
 void Attention::Run(const KvView& kv, int64_t window, const float* q, int64_t rows, int64_t first_position,
                     float* out) {
   const int64_t group = query_heads_ / kv.kv_heads;  // query heads that share a K/V head, and so its loads

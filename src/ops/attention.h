@@ -29,6 +29,7 @@ class Attention {
   // its own, or the last `window` of them (0: all). q and out are [rows, query_heads, head_dim]; query head h reads K/V
   // head h / (query_heads / kv_heads). No scale is applied.
   void Run(const KvView& kv, int64_t window, const float* q, int64_t rows, int64_t first_position, float* out);
+  uint64_t scratch_bytes() const;
 
  private:
   void RunHeads(const KvView& kv, int64_t first_key, int64_t end_key, int64_t kv_head, const float* q, int64_t heads,

@@ -46,6 +46,14 @@ Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
   }
 }
 
+uint64_t Linear::scratch_bytes() const {
+  uint64_t bytes = codes_.size_bytes() + scale_.size_bytes() + sum_.size_bytes() + static_input_.scratch_bytes();
+  for (const Panel& panel : panels_)
+    bytes +=
+        panel.floats.size_bytes() + panel.codes.size_bytes() + panel.scale.size_bytes() + panel.offset.size_bytes();
+  return bytes;
+}
+
 void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
   x_ = x;
   tokens_ = tokens;

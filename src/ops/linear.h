@@ -32,6 +32,8 @@ class Linear {
   void Multiply(const Matrix& w, float* y, int64_t y_stride);
   void Multiply(const Matrix& w, float* y) { Multiply(w, y, w.rows); }
 
+  uint64_t scratch_bytes() const;
+
  private:
   struct Panel {  // of one worker
     AlignedBuffer<float> floats;

@@ -22,6 +22,12 @@ StaticInput::StaticInput(const Context& context, int64_t max_tokens, int64_t max
   for (int worker = 0; worker < context.pool->size(); ++worker) codes_.emplace_back(static_cast<size_t>(max_cols));
 }
 
+uint64_t StaticInput::scratch_bytes() const {
+  uint64_t bytes = dealt_.size_bytes() + scales_.size_bytes() + sums_.size_bytes();
+  for (const AlignedBuffer<int8_t>& codes : codes_) bytes += codes.size_bytes();
+  return bytes;
+}
+
 kernels::PlaneRows StaticInput::Round(const Matrix& w, const float* x, int64_t tokens) {
   const int planes = 8 / quant::CodeBits(w.type);
   if (scale_ != w.input_scale || planes_ != planes) {

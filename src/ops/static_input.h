@@ -19,6 +19,7 @@ class StaticInput {
   void Forget() { scale_ = 0; }
   // x [tokens, w.cols] rounded with w.input_scale and dealt as the codes of w are packed. Valid until the next call.
   kernels::PlaneRows Round(const Matrix& w, const float* x, int64_t tokens);
+  uint64_t scratch_bytes() const;
 
  private:
   Context context_;

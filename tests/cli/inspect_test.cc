@@ -86,6 +86,33 @@ TEST_F(InspectCommandTest, NamesTheTowers) {
   EXPECT_NE(text.find("vision encoder, not used yet"), std::string::npos) << text;
 }
 
+TEST_F(InspectCommandTest, ShowsTheBitsOfLowBitReleases) {
+  const Json report = Report(Data("golden/mobile-e2b/model"));
+  const auto share = [&](const std::string& role, const std::string& type) {
+    for (const Json& entry : report["weights"])
+      if (entry["role"] == role && entry["type"] == type) return entry;
+    ADD_FAILURE() << role << " " << type << " is not there";
+    return Json();
+  };
+  EXPECT_EQ(share("mlp", "C4")["layers"], Json({0, 1}));
+  EXPECT_EQ(share("mlp", "C2")["layers"], Json({2, 3}));
+  // 40 rows of 7 bytes twice, 28 rows of 10 bytes, and four bytes of scale for each row, in two layers.
+  EXPECT_EQ(share("mlp", "C2")["bytes"], 2 * (2 * 40 * 7 + 28 * 10 + 108 * 4));
+  EXPECT_EQ(share("attention", "C4")["layers"], Json({0, 1, 2, 3}));
+  EXPECT_EQ(share("ple gate", "C8")["elements"], 4 * 8 * 28);
+  EXPECT_EQ(share("head", "C2")["token_bytes"], 96 * (7 + 4));
+  EXPECT_EQ(share("embedding", "C2")["token_bytes"], 7 + 4);       // a row
+  EXPECT_EQ(share("ple table", "C4")["token_bytes"], 16 + 4 * 4);  // with a scale for each layer
+  uint64_t token_bytes = 0;
+  for (const Json& entry : report["weights"]) token_bytes += entry["token_bytes"].get<uint64_t>();
+  EXPECT_EQ(report["token_bytes"], token_bytes);
+  EXPECT_EQ(Bytes(report["uses"], "use", "embedding"), 96u * (7 + 4));
+  EXPECT_EQ(Bytes(report["uses"], "use", "idle"), 4u * 4);  // copies of other layers' cache scales
+  const std::string text = RunCarat({"inspect", Data("golden/mobile-e2b/model")}).out;
+  EXPECT_NE(text.find("\nmlp             C2     3.31  2-3 "), std::string::npos) << text;
+  EXPECT_NE(text.find("C8, C4, C2: codes of 8, 4, 2 bits"), std::string::npos) << text;
+}
+
 TEST_F(InspectCommandTest, ReadsWellAndKnowsSplitSets) {
   const std::string model = Data("golden/gguf-f32-split/model-00001-of-00003.gguf");
   const Outcome outcome = RunCarat({"inspect", model, "--tensors"});

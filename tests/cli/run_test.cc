@@ -65,8 +65,8 @@ TEST_F(RunCommandTest, PrintsJson) {
   EXPECT_EQ(json["message"]["reasoning_content"], "The user wants a capital.");
   EXPECT_GT(json["prompt_tokens"], 10);
   EXPECT_GT(json["answer_tokens"], 5);
-  for (const char* key :
-       {"load_seconds", "prefill_seconds", "decode_seconds", "peak_memory_bytes", "kv_bytes", "ple_bytes_read"})
+  for (const char* key : {"load_seconds", "prefill_seconds", "decode_seconds", "peak_memory_bytes", "weight_bytes",
+                          "token_bytes", "kv_bytes", "scratch_bytes", "ple_bytes", "ple_bytes_read"})
     EXPECT_GT(json[key], 0) << key;
 }
 
@@ -107,7 +107,8 @@ TEST_F(RunCommandTest, ContinuesATextWithoutTheChatFormat) {
 TEST_F(RunCommandTest, ShowsStatistics) {
   const Outcome outcome = Run({kFrance, "--stats"});
   EXPECT_EQ(outcome.out, "Paris.\n");
-  for (const char* line : {"load ", "prefill ", "decode ", "memory ", "PLE ", "context ", "seed "})
+  for (const char* line :
+       {"load ", "prefill ", "decode ", "memory ", "weights ", "cache ", "scratch ", "PLE ", "context ", "seed "})
     EXPECT_NE(outcome.err.find(line), std::string::npos) << line;
   EXPECT_NE(outcome.err.find(" of 4096 tokens"), std::string::npos) << outcome.err;
 }
