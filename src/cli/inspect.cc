@@ -144,7 +144,10 @@ void AddSums(const Inspection& inspection, Json& report) {
     for (const auto& [use, sum] : uses) report["uses"].push_back(sum.ToJson("use", NameOf(use)));
   }
   std::vector<std::pair<std::string_view, Sum>> by_size(types.begin(), types.end());
-  std::ranges::stable_sort(by_size, std::greater<>(), [](const auto& entry) { return entry.second.bytes; });
+  // Largest first; of the same size, by name.
+  std::ranges::sort(by_size, [](const auto& a, const auto& b) {
+    return std::pair(b.second.bytes, a.first) < std::pair(a.second.bytes, b.first);
+  });
   if (inspection.model) AddWeights(*inspection.model, report);
   report["types"] = Json::array();
   for (const auto& [type, sum] : by_size) report["types"].push_back(sum.ToJson("type", type));
