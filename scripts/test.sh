@@ -5,6 +5,7 @@
 #   data      test data that cannot be committed: the demo weights, the tokenizers (cached)
 #   dev       optimised build with GCC, all tests
 #   asan      Clang with AddressSanitizer and UndefinedBehaviorSanitizer, all tests
+#   tsan      Clang with ThreadSanitizer, all tests; not among those that run by default
 #   aarch64   cross build, the unit tests under qemu-user
 #   lint      clang-format, clang-tidy (within a bound of time; `scripts/lint.sh` has none)
 #   fuzz      every fuzz target for some seconds (`scripts/fuzz.sh TARGET` for an hour)
@@ -34,6 +35,7 @@ step_data() {
 build_and_test() { scripts/build.sh "$1" && ctest --preset "$1" -j "$jobs" --progress; }
 step_dev() { build_and_test dev; }
 step_asan() { build_and_test asan; }
+step_tsan() { build_and_test tsan; }
 # An emulated processor is slow, and the host's builds have seen the fetched data already.
 step_aarch64() { CARAT_REQUIRE_DATA='' build_and_test aarch64; }
 
@@ -58,11 +60,11 @@ run_step() {
   results+=("$(printf '%-8s %-6s %4d s' "$name" "$verdict" $((SECONDS - started)))")
 }
 
-run_step setup scripts/setup.sh test
 for step in "${steps[@]}"; do
-  declare -F "step_$step" >/dev/null || { echo "test.sh: no step '$step'; there are: ${all_steps[*]}" >&2; exit 2; }
-  run_step "$step" "step_$step"
+  declare -F "step_$step" >/dev/null || { echo "test.sh: no step '$step'; there are: ${all_steps[*]} tsan" >&2; exit 2; }
 done
+run_step setup scripts/setup.sh test
+for step in "${steps[@]}"; do run_step "$step" "step_$step"; done
 
 printf '\n'
 printf '%s\n' "${results[@]}"

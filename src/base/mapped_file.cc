@@ -20,7 +20,7 @@ std::unexpected<Error> FailErrno(ErrorCode code, const std::filesystem::path& pa
 Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   MappedFile file;
   file.path_ = path;
-  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer would wait for one
   if (file.fd_ < 0)
     return FailErrno(errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kFailure, path);
   struct stat info{};

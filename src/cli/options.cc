@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <climits>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -12,6 +14,29 @@
 #include "base/try.h"
 
 namespace carat::cli {
+
+namespace {
+
+template <typename T>
+bool IsWhole(const std::string& word) {
+  T value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  return error == std::errc() && end == word.data() + word.size() && value >= 0;
+}
+
+// CLI11 lets numbers that are negative or too large for a uint64_t wrap around.
+std::string IsSeed(const std::string& word) {
+  return IsWhole<uint64_t>(word) ? "" : "'" + word + "' is no whole number from 0 to " + std::to_string(UINT64_MAX);
+}
+
+}  // namespace
+
+CLI::Validator AtLeastZero() {
+  return {[](const std::string& word) {
+            return IsWhole<int>(word) ? "" : "'" + word + "' is no whole number from 0 to " + std::to_string(INT_MAX);
+          },
+          "COUNT"};
+}
 
 void EngineFlags::AddTo(CLI::App& command) {
   command.add_option("MODEL", model, "A .gguf file (the first of a split set) or a Hugging Face folder")
@@ -41,11 +66,18 @@ void SessionFlags::AddTo(CLI::App& command) {
   command
       .add_option("--context", context,
                   "Most tokens of the whole conversation; 0: what the model was made for, at most 8192")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeastZero());
   command
       .add_option("--kv-type", kv_type,
                   "Type of the cached keys and values: auto, f32, f16, int8 (Google's low-bit releases)")
-      ->transform(CLI::CheckedTransformer(kv_types).description(""));
+      ->transform(CLI::Validator(
+          [kv_types](std::string& word) {
+            const auto type = kv_types.find(word);
+            if (type == kv_types.end()) return "'" + word + "' is none of auto, f32, f16, int8";
+            word = std::to_string(static_cast<int>(type->second));
+            return std::string();
+          },
+          "TYPE"));
   command.add_option("--temperature", temperature,
                      "0: always the likeliest token. Default of this and the next: the model's");
   command.add_option("--top-k", top_k, "Choose among the k likeliest tokens; 0: off");
@@ -54,7 +86,8 @@ void SessionFlags::AddTo(CLI::App& command) {
   command.add_option("--repetition-penalty", repetition_penalty, "Divides the scores of recent tokens; 1: off");
   command.add_option("--frequency-penalty", frequency_penalty, "Subtracted per recent occurrence; 0: off");
   command.add_option("--presence-penalty", presence_penalty, "Subtracted from recent tokens once; 0: off");
-  command.add_option("--seed", seed, "Same seed, same answer; 0 or none: a different one each time");
+  command.add_option("--seed", seed, "Same seed, same answer; 0 or none: a different one each time")
+      ->check(CLI::Validator(IsSeed, "UINT"));
 }
 
 SamplingOptions SessionFlags::Sampling(const ModelInfo& info) const {

@@ -39,6 +39,9 @@ struct SessionFlags {
   Result<Session> Create(Console& console, std::shared_ptr<const Engine> engine) const;
 };
 
+// For counts: CLI11's own check names a range of 300 digits.
+CLI::Validator AtLeastZero();
+
 // A file that the user named; "-" is stdin. Error: kUsage.
 Result<std::string> ReadInput(Console& console, const std::string& path);
 

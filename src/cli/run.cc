@@ -37,8 +37,24 @@ void TakeModelFromEnvironment(RunFlags& flags) {
   const char* model = std::getenv("CARAT_MODEL");
   std::error_code error;
   if (model == nullptr || *model == '\0' || flags.engine.model == model) return;
-  if (std::filesystem::exists(flags.engine.model, error)) return;
+  const std::string_view word = flags.engine.model;
+  if (word.find('/') != word.npos || word.ends_with(".gguf")) return;  // meant as a model, be it there or not
+  if (std::filesystem::exists(word, error)) return;
   flags.prompt.insert(flags.prompt.begin(), std::exchange(flags.engine.model, model));
+}
+
+// --raw has no use for what chats need. Typed beside it, that is a mistake; in the environment it is meant for chats.
+void DropChatOptions(const CLI::App& command, RunFlags& flags) {
+  for (const char* name : {"--system", "--think", "--tools", "--messages"}) {
+    const CLI::Option* option = command.get_option(name);
+    const char* value = std::getenv(option->get_envname().c_str());
+    const bool from_environment = value != nullptr && *value != '\0';
+    if (option->count() > 0 && !from_environment) throw CLI::ExcludesError("--raw", name);
+  }
+  flags.conversation.system.clear();
+  flags.conversation.think = false;
+  flags.tools_file.clear();
+  flags.messages_file.clear();
 }
 
 // The words of the command line, and behind them what is piped in.
@@ -49,6 +65,13 @@ Result<std::string> ReadPrompt(const RunFlags& flags, Console& console) {
   if (piped.ends_with('\n')) piped.pop_back();  // of the last line; it is no part of the text
   if (!prompt.empty() && !piped.empty()) prompt += "\n\n";
   return prompt + piped;
+}
+
+// An empty file is an accident, not a wish for nothing.
+Result<std::string> ReadJsonFile(const std::string& path, Console& console) {
+  TRY_ASSIGN(std::string text, ReadInput(console, path));
+  if (text.find_first_not_of(" \t\r\n") == text.npos) return Fail(ErrorCode::kUsage, path + ": is empty");
+  return text;
 }
 
 using Generate = std::function<Result<Reply>(const ReplyCallback&)>;
@@ -120,10 +143,10 @@ Status Run(RunFlags flags, Console& console) {
   }
   std::string messages;
   if (!flags.tools_file.empty()) {
-    TRY_ASSIGN(flags.conversation.tools_json, ReadInput(console, flags.tools_file));
+    TRY_ASSIGN(flags.conversation.tools_json, ReadJsonFile(flags.tools_file, console));
   }
   if (!flags.messages_file.empty()) {
-    TRY_ASSIGN(messages, ReadInput(console, flags.messages_file));
+    TRY_ASSIGN(messages, ReadJsonFile(flags.messages_file, console));
   }
   TRY_ASSIGN(const std::string prompt, ReadPrompt(flags, console));
   const bool may_chat = console.stdin_is_terminal() && !flags.raw && !flags.json;
@@ -152,20 +175,22 @@ void AddRun(CLI::App& app, Action& action) {
   command
       ->add_option("--max-tokens", flags->conversation.max_tokens,
                    "Most tokens of an answer; 0: as many as the context holds")
-      ->check(CLI::NonNegativeNumber);
-  CLI::Option* tools = command->add_option(
+      ->check(AtLeastZero());
+  command->add_option(
       "--tools", flags->tools_file,
       "JSON file with a list of tools, as in the OpenAI API; a call is printed as one line of JSON. -: stdin");
-  CLI::Option* messages =
-      command->add_option("--messages", flags->messages_file,
-                          "JSON file with the conversation so far, as in the OpenAI API or from /save. -: stdin");
-  CLI::Option* raw = command->add_flag("--raw", flags->raw, "Continue the prompt as a text, without the chat format");
-  raw->excludes(tools)->excludes(messages)->excludes("--system")->excludes("--think");
+  command->add_option("--messages", flags->messages_file,
+                      "JSON file with the conversation so far, as in the OpenAI API or from /save. -: stdin");
+  command->add_flag("--raw", flags->raw,
+                    "Continue the prompt as a text, without the chat format; not with --system, --think, --tools or "
+                    "--messages");
   command->add_flag("--json", flags->json, "Print one JSON object: the answer, and all that is known about it");
   command->add_flag("--stats", flags->stats, "Print times, speeds and memory to stderr");
   flags->session.AddTo(*command);
-  command->callback(
-      [flags, &action] { action = [flags](Console& console) -> Status { return Run(*flags, console); }; });
+  command->callback([flags, command, &action] {
+    if (flags->raw) DropChatOptions(*command, *flags);
+    action = [flags](Console& console) -> Status { return Run(*flags, console); };
+  });
 }
 
 }  // namespace carat::cli

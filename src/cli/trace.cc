@@ -97,7 +97,7 @@ void AddTrace(CLI::App& app, Action& action) {
   command->add_flag("--shortcut", flags->options.shortcut,
                     "Compute what a prompt needs: in the upper layers, the last token only");
   command->add_option("--generate", flags->options.generate, "Likeliest tokens to go on with; none stops it")
-      ->check(CLI::NonNegativeNumber)
+      ->check(AtLeastZero())
       ->capture_default_str();
   command->callback([flags, &action] { action = [flags](Console& console) { return Trace(console, *flags); }; });
 }

@@ -17,6 +17,14 @@ std::unexpected<Error> FailPath(const std::filesystem::path& path, const std::st
   return Fail(ErrorCode::kBadModel, path.string() + ": " + what);
 }
 
+// A file that `naming` says belongs to the checkpoint.
+Result<MappedFile> OpenPart(const std::filesystem::path& path, const std::filesystem::path& naming) {
+  Result<MappedFile> file = MappedFile::Open(path);
+  if (!file && file.error().code == ErrorCode::kNotFound)
+    return FailPath(path, "is missing; " + naming.filename().string() + " needs it: was the model downloaded whole?");
+  return file;
+}
+
 // The one model file of a folder that is no Hugging Face checkpoint: somebody's download folder.
 Result<std::filesystem::path> FindGguf(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> found;
@@ -112,7 +120,7 @@ Status Checkpoint::AddShards(const std::filesystem::path& first, int64_t shards)
   const std::string prefix = name.substr(0, name.size() - std::string_view(ending).size());
   for (int64_t shard = 1; shard < shards; ++shard) {
     std::snprintf(ending, sizeof(ending), "-%05d-of-%05d.gguf", static_cast<int>(shard + 1), static_cast<int>(shards));
-    TRY_ASSIGN(MappedFile file, MappedFile::Open(first.parent_path() / (prefix + ending)));
+    TRY_ASSIGN(MappedFile file, OpenPart(first.parent_path() / (prefix + ending), first));
     TRY(AddGgufShard(std::move(file), shard, shards));
   }
   TRY_ASSIGN(const int64_t tensors,
@@ -155,7 +163,8 @@ Result<Checkpoint> Checkpoint::OpenFolder(const std::filesystem::path& path, boo
   if (std::filesystem::exists(path / "model.safetensors.index.json", error)) {
     TRY(checkpoint.AddIndexedSafetensors(path / "model.safetensors.index.json"));
   } else if (std::filesystem::exists(path / "model.safetensors", error)) {
-    TRY(checkpoint.AddSafetensors(path / "model.safetensors"));
+    TRY_ASSIGN(MappedFile file, MappedFile::Open(path / "model.safetensors"));
+    TRY(checkpoint.AddSafetensors(std::move(file)));
   } else {
     return Fail(ErrorCode::kBadModel,
                 path.string() + ": there is neither model.safetensors nor model.safetensors.index.json");
@@ -164,9 +173,8 @@ Result<Checkpoint> Checkpoint::OpenFolder(const std::filesystem::path& path, boo
   return checkpoint;
 }
 
-Status Checkpoint::AddSafetensors(const std::filesystem::path& path) {
-  TRY_ASSIGN(MappedFile file, MappedFile::Open(path));
-  TRY_ASSIGN(std::vector<SafetensorsEntry> entries, ParseSafetensors(file.bytes(), path.string()));
+Status Checkpoint::AddSafetensors(MappedFile file) {
+  TRY_ASSIGN(std::vector<SafetensorsEntry> entries, ParseSafetensors(file.bytes(), file.path().string()));
   for (SafetensorsEntry& entry : entries) {
     names_.push_back(std::make_unique<std::string>(std::move(entry.name)));
     tensors_.push_back({.name = *names_.back(),
@@ -200,7 +208,10 @@ Status Checkpoint::AddIndexedSafetensors(const std::filesystem::path& index) {
   }
   if (names.size() > static_cast<size_t>(kMaxShards))
     return FailPath(index, std::to_string(names.size()) + " files are too many");
-  for (const std::string& name : names) TRY(AddSafetensors(index.parent_path() / name));
+  for (const std::string& name : names) {
+    TRY_ASSIGN(MappedFile part, OpenPart(index.parent_path() / name, index));
+    TRY(AddSafetensors(std::move(part)));
+  }
   std::set<std::pair<std::string_view, std::string>> present;
   for (const Tensor& tensor : tensors_)
     present.emplace(tensor.name, files_[static_cast<size_t>(tensor.file)].path().filename().string());

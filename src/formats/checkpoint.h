@@ -58,7 +58,7 @@ class Checkpoint {
   static Result<Checkpoint> OpenFolder(const std::filesystem::path& path, bool weights);
   Status AddGgufShard(MappedFile file, int64_t shard, int64_t shards);
   Status AddShards(const std::filesystem::path& first, int64_t shards);
-  Status AddSafetensors(const std::filesystem::path& path);
+  Status AddSafetensors(MappedFile file);
   Status AddIndexedSafetensors(const std::filesystem::path& index);
   Status SortTensors();
 

@@ -133,6 +133,12 @@ TEST_F(CheckpointTest, NamesWhatIsMissingOrAmbiguous) {
   EXPECT_FAULT("there are 2 .gguf files; name one, such as a.gguf");
 }
 
+TEST_F(CheckpointTest, PartsThatAreNamedMustBeThere) {
+  Write("config.json", "{}");
+  Write("model.safetensors.index.json", R"({"weight_map": {"a": "model-00001-of-00002.safetensors"}})");
+  EXPECT_FAULT("model-00001-of-00002.safetensors: is missing; model.safetensors.index.json needs it");
+}
+
 TEST_F(CheckpointTest, TextNeedsNoWeights) {
   Write("tokenizer.json", "{}");
   EXPECT_NE(Fault(), "");

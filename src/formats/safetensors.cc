@@ -141,22 +141,28 @@ Status WriteSafetensors(const std::filesystem::path& path, std::span<const Safet
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
 
+  // The file appears whole or not at all, by a rename; which must not take the place of a device or a link.
+  std::error_code error;
+  const std::filesystem::file_type kind = std::filesystem::symlink_status(path, error).type();
+  if (kind != std::filesystem::file_type::not_found && kind != std::filesystem::file_type::regular)
+    return Fail(ErrorCode::kUsage, path.string() + ": is there and not a regular file; name another");
   const std::filesystem::path temporary = path.string() + ".part";
-  const auto fail = [&] {
-    return Fail(ErrorCode::kFailure, path.string() + ": cannot be written: " + std::strerror(errno));
+  const auto fail = [&](int reason) {
+    return Fail(ErrorCode::kFailure, path.string() + ": cannot be written: " + std::strerror(reason));
   };
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  if (!file) return fail();
+  if (!file) return fail(errno);
   file.write(reinterpret_cast<const char*>(&length), sizeof(length));
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
   for (const SafetensorsTensor& tensor : tensors)
     file.write(reinterpret_cast<const char*>(tensor.data.data()), static_cast<std::streamsize>(tensor.data.size()));
   file.close();
-  std::error_code error;
+  const int write_error = errno;
   if (file) std::filesystem::rename(temporary, path, error);
   if (!file || error) {
+    const int reason = file ? error.value() : write_error;
     std::filesystem::remove(temporary, error);
-    return fail();
+    return fail(reason);
   }
   return {};
 }

@@ -104,6 +104,15 @@ TEST_F(RunCommandTest, ContinuesATextWithoutTheChatFormat) {
   EXPECT_TRUE(FailsWith(Run({"--raw", "--messages", "x"}), 2, "--messages"));
 }
 
+TEST_F(RunCommandTest, NumbersAndWordsThatMakeNoSense) {
+  EXPECT_TRUE(FailsWith(Run({"--max-tokens", "-1", "x"}), 2, "'-1' is no whole number from 0 to"));
+  EXPECT_TRUE(FailsWith(Run({"--context", "many", "x"}), 2, "'many' is no whole number from 0 to"));
+  EXPECT_TRUE(FailsWith(Run({"--seed", "-1", "x"}), 2, "'-1' is no whole number from 0 to"));
+  EXPECT_TRUE(FailsWith(Run({"--seed", "18446744073709551616", "x"}), 2, "is no whole number from 0 to"));
+  EXPECT_TRUE(FailsWith(Run({"--kv-type", "f8", "x"}), 2, "'f8' is none of auto, f32, f16, int8"));
+  EXPECT_TRUE(FailsWith(Run({"--tools", Write("empty.json", "\n"), "x"}), 2, "empty.json: is empty"));
+}
+
 TEST_F(RunCommandTest, ShowsStatistics) {
   const Outcome outcome = Run({kFrance, "--stats"});
   EXPECT_EQ(outcome.out, "Paris.\n");

@@ -2,6 +2,7 @@
 #include "engine/trace.h"
 
 #include <cstddef>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -157,6 +158,12 @@ TEST_F(TraceCommandTest, InputsThatAreNotTokens) {
                                             {.name = "pixel_values", .shape = {1, 2}, .values = {1, 2}, .ids = {}}};
   ASSERT_TRUE(WriteTrace(Path("in.safetensors"), picture));
   EXPECT_TRUE(FailsWith(RunCarat(arguments), 2, "has 'pixel_values', but only text (input_ids) can be traced"));
+}
+
+TEST_F(TraceCommandTest, LinksAndDevicesAreNotReplaced) {
+  std::filesystem::create_symlink("elsewhere", Path("link"));
+  EXPECT_TRUE(FailsWith(RunCarat({"trace", kModel, kDump, "-o", Path("link")}), 2, "not a regular file"));
+  EXPECT_TRUE(std::filesystem::is_symlink(Path("link")));
 }
 
 TEST_F(TraceCommandTest, AnswersThatCannotBeWritten) {
