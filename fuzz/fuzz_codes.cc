@@ -39,7 +39,7 @@ struct Case {
 // What a table makes of a case, step by step.
 struct Answer {
   std::vector<int8_t, kernels::testing::Aligned32<int8_t>> weights, codes, dealt;
-  std::vector<float> floats, rounded, scale, y;
+  std::vector<float> floats, rounded, scale, y, one;
   std::vector<int32_t> sum;
 };
 
@@ -71,6 +71,20 @@ Answer Compute(const Kernels& table, const Case& in) {
                           .scale = out.scale.data(),
                           .sum = out.sum.data()},
                          in.tokens, in.k, out.y.data(), in.rows);
+  // One token with float activations, in one step or in two.
+  out.one.resize(static_cast<size_t>(in.rows));
+  if (table.gemv_codes_float[type] != nullptr) {
+    table.gemv_codes_float[type]({.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()},
+                                 in.rows, in.x.data(), in.k, out.one.data());
+    return out;
+  }
+  std::vector<int8_t> codes(columns);
+  std::vector<float> weights(columns);
+  for (int64_t n = 0; n < in.rows; ++n) {
+    table.unpack_codes[type](in.packed.data() + n * row_bytes, in.k, codes.data());
+    table.scale_codes(codes.data(), in.w_scale[static_cast<size_t>(n)], in.k, weights.data());
+    table.gemm_f32(weights.data(), in.k, 1, in.x.data(), in.k, 1, in.k, &out.one[static_cast<size_t>(n)], 1);
+  }
   return out;
 }
 
@@ -110,6 +124,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     MustBeSame(actual.dealt, expected.dealt);
     MustBeSame(actual.scale, expected.scale);
     MustBeSame(actual.y, expected.y);
+    MustBeSame(actual.one, expected.one);
     if (actual.sum != expected.sum) std::abort();
   }
   return 0;

@@ -218,6 +218,36 @@ TEST_P(CodesTest, ProductsAreExact) {
     }
 }
 
+// The same bits as unpacking, scaling and multiplying.
+TEST_P(CodesTest, FloatProductsOfOneToken) {
+  constexpr int64_t kRows = 7;
+  for (const Type type : {Type::kC8, Type::kC4, Type::kC2}) {
+    const auto gemv = table().gemv_codes_float[static_cast<int>(type)];
+    if (gemv == nullptr) continue;
+    for (const int64_t k : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257}) {
+      SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << k);
+      const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+      std::vector<std::byte> packed(static_cast<size_t>(kRows * row_bytes));
+      for (std::byte& byte : packed) byte = static_cast<std::byte>(random_());
+      std::vector<float> scale(kRows);
+      for (float& value : scale) value = 0.01f + static_cast<float>(random_() % 100) / 512.0f;
+      std::vector<float> x = Floats(k);
+      if (k % 2 == 1) std::ranges::fill(x, -1e-42f);  // sums of nothing but rounded-away products keep their sign
+      for (const int64_t rows : {1, 2, 4, 5, 7}) {
+        std::vector<float> y(kRows + 1, 5.0f), expected = y, weights(static_cast<size_t>(kRows * k));
+        gemv({.packed = packed.data(), .row_bytes = row_bytes, .scale = scale.data()}, rows, x.data(), k, y.data());
+        std::vector<int8_t> codes(static_cast<size_t>(k));
+        for (int64_t n = 0; n < rows; ++n) {
+          Scalar().unpack_codes[static_cast<int>(type)](packed.data() + n * row_bytes, k, codes.data());
+          Scalar().scale_codes(codes.data(), scale[static_cast<size_t>(n)], k, weights.data() + n * k);
+        }
+        Scalar().gemm_f32(weights.data(), k, rows, x.data(), k, 1, k, expected.data(), kRows);
+        testing::ExpectSameBits(y, expected);
+      }
+    }
+  }
+}
+
 // The longest rows that sums of 32 bits are exact for.
 TEST_P(CodesTest, LongRowsOfExtremesAreExact) {
   for (const Type type : {Type::kC8, Type::kC4}) {

@@ -73,6 +73,7 @@ constexpr Kernels Avx2Table() {
   table.unpack_codes[Index(Type::kC2)] = avx2::UnpackCodes<Type::kC2>;
   table.unpack_codes[Index(Type::kG4)] = avx2::UnpackCodes<Type::kC4>;
   table.scale_codes = avx2::ScaleCodes;
+  table.gemv_codes_float[Index(Type::kC2)] = avx2::GemvC2Float;
   table.quantize_static = avx2::QuantizeStatic;
   table.round_static = avx2::RoundStatic;
   table.deal_codes = avx2::DealCodes;
@@ -97,6 +98,10 @@ constexpr Kernels Avx512Table() {
   quant::ForEachBlock([&]<typename Block>() { table.gemv_block[Index(Block::kType)] = avx512::Gemv<Block>; });
   table.gemm_f32 = avx512::GemmF32;
   table.gemm_s8 = avx512::GemmS8;
+  table.gemv_codes_float[Index(Type::kC2)] = avx512::GemvC2Float;
+  table.gemm_codes[Index(Type::kC8)] = avx512::GemmCodes<Type::kC8>;
+  table.gemm_codes[Index(Type::kC4)] = avx512::GemmCodes<Type::kC4>;
+  table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes<Type::kC2>;
   table.attention_scores = avx512::AttentionScores;
   table.attention_mix = avx512::AttentionMix;
   return table;

@@ -117,6 +117,9 @@ struct Kernels {
   void (*round_static)(float* x, int64_t n, float scale);
   // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes. Returns the sum of the codes.
   int32_t (*deal_codes)(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+  // One token with float activations: y[n] = w[n] . x, the float dot of x and of what scale_codes makes of a row. Null
+  // where a table has nothing better than these two steps.
+  void (*gemv_codes_float[quant::kTypeCount])(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
   // y[t * y_stride + n] = code sum of w[n] and x[t]. Indexed by quant::Type: C8, C4, C2.
   // k <= quant::MaxExactColumns(type).
   void (*gemm_codes[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k,

@@ -102,9 +102,18 @@ void Linear::RoundInput() {
   rounded_ = true;
 }
 
+// Rows of codes with one scale each.
+kernels::CodeRows Linear::CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) {
+  for (int64_t r = 0; r < rows; ++r) panel.scale.data()[r] = ScaleAt(w.scales.type, w.row_scales(begin + r), 0);
+  return {.packed = w.row(begin), .row_bytes = w.row_bytes, .scale = panel.scale.data()};
+}
+
 void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
   const auto gemv = context_.kernels->gemv_float[static_cast<size_t>(w.type)];
   if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, x_, cols_, y);
+  const auto codes_gemv = context_.kernels->gemv_codes_float[static_cast<size_t>(w.type)];
+  if (tokens_ == 1 && codes_gemv != nullptr && w.scales.group == cols_)
+    return codes_gemv(CodeRowsOf(w, begin, rows, panel), rows, x_, cols_, y);
   const float* weights = reinterpret_cast<const float*>(w.row(begin));
   if (w.type != quant::Type::kF32 || reinterpret_cast<uintptr_t>(w.data) % alignof(float) != 0) {
     panel.floats.Reserve(static_cast<size_t>(rows * cols_));
@@ -144,9 +153,8 @@ void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel&
 
 void Linear::MultiplyStatic(const Matrix& w, const kernels::PlaneRows& x, int64_t begin, int64_t rows, Panel& panel,
                             float* y, int64_t y_stride) {
-  for (int64_t r = 0; r < rows; ++r) panel.scale.data()[r] = ScaleAt(w.scales.type, w.row_scales(begin + r), 0);
-  const kernels::CodeRows weights = {.packed = w.row(begin), .row_bytes = w.row_bytes, .scale = panel.scale.data()};
-  context_.kernels->gemm_codes[static_cast<size_t>(w.type)](weights, rows, x, tokens_, cols_, y, y_stride);
+  const auto gemm = context_.kernels->gemm_codes[static_cast<size_t>(w.type)];
+  gemm(CodeRowsOf(w, begin, rows, panel), rows, x, tokens_, cols_, y, y_stride);
 }
 
 }  // namespace carat::ops

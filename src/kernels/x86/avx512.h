@@ -15,6 +15,12 @@ void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int6
 template <typename Block>
 void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k, float* y);
 
+// `kType`: the formats of quant/codes.h.
+template <quant::Type kType>
+void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride);
+void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
+
 void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
                      int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
 void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,

@@ -277,7 +277,9 @@ CARAT_INLINE void CodeTile(const CodeRows& w, int64_t n0, const PlaneRows& x, in
 template <int kBits, int kTokens>
 CARAT_INLINE void CodeStrip(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t t, int64_t k, float* y,
                             int64_t y_stride) {
-  constexpr int kRows = kTokens == 1 ? 4 : 2;  // what 2 x 2 sums need fills the 16 registers
+  // A single token's rows one after the other, so that the memory is read as one stream; what 2 x 2 sums need fills the
+  // 16 registers.
+  constexpr int kRows = kTokens;
   int64_t n = 0;
   for (; n + kRows <= rows; n += kRows) CodeTile<kBits, kRows, kTokens>(w, n, x, t, k, y, y_stride);
   for (; n < rows; ++n) CodeTile<kBits, 1, kTokens>(w, n, x, t, k, y, y_stride);
@@ -292,6 +294,58 @@ void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t toke
   int64_t t = 0;
   for (; t + 2 <= tokens; t += 2) CodeStrip<kBits, 2>(w, rows, x, t, k, y, y_stride);
   if (t < tokens) CodeStrip<kBits, 1>(w, rows, x, t, k, y, y_stride);
+}
+
+namespace {
+
+template <int kRows>
+CARAT_INLINE void FloatRows(const CodeRows& w, int64_t n0, const float* x, int64_t k, float* y) {
+  const __m256i shifts[2] = {_mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14),
+                             _mm256_setr_epi32(16, 18, 20, 22, 24, 26, 28, 30)};
+  __m256 table[kRows], sum[kRows][2];
+  for (int n = 0; n < kRows; ++n) {
+    // A permutation looks at three bits of an index, of which the low two are the code.
+    const __m256 codes = _mm256_setr_ps(-2, -1, 0, 1, -2, -1, 0, 1);
+    table[n] = _mm256_mul_ps(codes, _mm256_set1_ps(w.scale[n0 + n]));
+    sum[n][0] = sum[n][1] = _mm256_setzero_ps();
+  }
+  const std::byte* row = w.packed + n0 * w.row_bytes;
+  int64_t i = 0;
+  for (; i + 16 <= k; i += 16) {
+#pragma GCC unroll 4
+    for (int n = 0; n < kRows; ++n) {
+      uint32_t word;
+      __builtin_memcpy(&word, row + n * w.row_bytes + i / 4, 4);
+      const __m256i words = _mm256_set1_epi32(static_cast<int>(word));
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        const __m256 weights = _mm256_permutevar8x32_ps(table[n], _mm256_srlv_epi32(words, shifts[half]));
+        sum[n][half] = _mm256_fmadd_ps(weights, _mm256_loadu_ps(x + i + 8 * half), sum[n][half]);
+      }
+    }
+  }
+  if (i < k) {
+    for (int n = 0; n < kRows; ++n) {
+      uint32_t word = 0;
+      __builtin_memcpy(&word, row + n * w.row_bytes + i / 4, static_cast<size_t>((k - i + 3) / 4));
+      const __m256i words = _mm256_set1_epi32(static_cast<int>(word));
+      for (int half = 0; half < 2; ++half) {
+        const __m256 inside = _mm256_castsi256_ps(FirstLanes(k - i - 8 * half));
+        const __m256 weights = _mm256_permutevar8x32_ps(table[n], _mm256_srlv_epi32(words, shifts[half]));
+        const __m256 token = LoadF32::LoadFirst(x + i + 8 * half, k - i - 8 * half);
+        sum[n][half] = _mm256_fmadd_ps(_mm256_and_ps(weights, inside), token, sum[n][half]);
+      }
+    }
+  }
+  for (int n = 0; n < kRows; ++n) y[n0 + n] = TreeSum(sum[n][0], sum[n][1]);
+}
+
+}  // namespace
+
+void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y) {
+  int64_t n = 0;
+  for (; n + 4 <= rows; n += 4) FloatRows<4>(w, n, x, k, y);
+  for (; n < rows; ++n) FloatRows<1>(w, n, x, k, y);
 }
 
 template void UnpackCodes<Type::kC8>(const std::byte*, int64_t, int8_t*);
