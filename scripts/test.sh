@@ -7,7 +7,8 @@
 #   asan      Clang with AddressSanitizer and UndefinedBehaviorSanitizer, all tests
 #   tsan      Clang with ThreadSanitizer, all tests; not among those that run by default
 #   aarch64   cross build, the unit tests under qemu-user
-#   lint      clang-format, clang-tidy (within a bound of time; `scripts/lint.sh` has none)
+#   lint      clang-format
+#   clang_tidy  clang-tidy over the whole tree; takes long, and is not among those that run by default
 #   fuzz      every fuzz target for some seconds (`scripts/fuzz.sh TARGET` for an hour)
 #   mutants   damaged model files for a minute
 #
@@ -21,7 +22,6 @@ steps=("$@")
 
 fuzz_seconds_in_total=60
 mutant_seconds=60
-tidy_seconds=150
 jobs=$(nproc)
 
 export CARAT_TEST_DATA=${CARAT_TEST_DATA:-$PWD/build/test-data}
@@ -39,7 +39,8 @@ step_tsan() { build_and_test tsan; }
 # An emulated processor is slow, and the host's builds have seen the fetched data already.
 step_aarch64() { CARAT_REQUIRE_DATA='' build_and_test aarch64; }
 
-step_lint() { LINT_SECONDS=$tidy_seconds scripts/lint.sh; }
+step_lint() { scripts/lint.sh format; }
+step_clang_tidy() { scripts/lint.sh tidy; }
 
 step_fuzz() {
   local targets
@@ -61,7 +62,7 @@ run_step() {
 }
 
 for step in "${steps[@]}"; do
-  declare -F "step_$step" >/dev/null || { echo "test.sh: no step '$step'; there are: ${all_steps[*]} tsan" >&2; exit 2; }
+  declare -F "step_$step" >/dev/null || { echo "test.sh: no step '$step'; there are: ${all_steps[*]} tsan clang_tidy" >&2; exit 2; }
 done
 run_step setup scripts/setup.sh test
 for step in "${steps[@]}"; do run_step "$step" "step_$step"; done
