@@ -264,6 +264,9 @@ Status GgufParser::ParseTensor(uint64_t index) {
   const std::string where = "the description of tensor " + std::to_string(index);
   GgufTensorInfo tensor;
   TRY_ASSIGN(tensor.name, ReadString(kMaxNameBytes, where.c_str()));
+  // Messages quote names, and are one line.
+  if (std::ranges::any_of(tensor.name, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
+    return FailHere(where + " has control characters in its name");
   if (tensor.name.empty()) return FailHere(where + " has no name");
   const auto fail = [&](const std::string& what) {
     return FailHere("tensor '" + std::string(tensor.name) + "' " + what);
