@@ -49,7 +49,7 @@ step_fuzz() {
 }
 
 step_mutants() {
-  scripts/build.sh asan carat_mutants && build/asan/bin/carat_mutants --count 1000000 --seconds "$mutant_seconds"
+  scripts/build.sh asan carat_mutants && build/asan/bin/carat_mutants --count 20000 --seconds "$mutant_seconds"
 }
 
 results=()

@@ -14,6 +14,10 @@ namespace {
 
 constexpr uint64_t kMaxKeys = 1'000'000, kMaxTensors = 100'000;
 constexpr uint64_t kMinEntryBytes = 14, kMinTensorBytes = 33;  // the least that a metadata entry or tensor info takes
+bool HasControls(std::string_view name) {
+  return std::ranges::any_of(name, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
 constexpr uint64_t kMaxKeyBytes = 65535, kMaxNameBytes = 63, kMaxStringBytes = 64 << 20;
 constexpr uint64_t kMaxDimension = uint64_t{1} << 40;
 constexpr uint64_t kMinAlignment = 8, kMaxAlignment = 65536, kDefaultAlignment = 32;
@@ -125,6 +129,7 @@ Status GgufParser::ParseHeader() {
 Status GgufParser::ParseEntry(uint64_t index) {
   const std::string where = "metadata entry " + std::to_string(index);
   TRY_ASSIGN(const std::string_view key, ReadString(kMaxKeyBytes, where.c_str()));
+  if (HasControls(key)) return FailHere(where + " has control characters in its key");
   if (key.empty() || key.find('\0') != std::string_view::npos) return FailHere(where + " has an empty or broken key");
   TRY_ASSIGN(const uint32_t type, Read<uint32_t>(where.c_str()));
   GgufValue value = {.type = static_cast<GgufType>(type), .bytes = {}, .strings = {}};
@@ -265,8 +270,7 @@ Status GgufParser::ParseTensor(uint64_t index) {
   GgufTensorInfo tensor;
   TRY_ASSIGN(tensor.name, ReadString(kMaxNameBytes, where.c_str()));
   // Messages quote names, and are one line.
-  if (std::ranges::any_of(tensor.name, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }))
-    return FailHere(where + " has control characters in its name");
+  if (HasControls(tensor.name)) return FailHere(where + " has control characters in its name");
   if (tensor.name.empty()) return FailHere(where + " has no name");
   const auto fail = [&](const std::string& what) {
     return FailHere("tensor '" + std::string(tensor.name) + "' " + what);
