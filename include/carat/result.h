@@ -28,7 +28,10 @@ template <typename T>
 using Result = std::expected<T, Error>;
 using Status = Result<void>;
 
+// What a message quotes may come from a file: control characters in it become spaces, so that it stays one line.
 [[nodiscard]] inline std::unexpected<Error> Fail(ErrorCode code, std::string message) {
+  for (char& c : message)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   return std::unexpected<Error>(Error{code, std::move(message)});
 }
 

@@ -110,6 +110,10 @@ class Builder {
 
 }  // namespace
 
+std::string JsonText(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 Result<Json> ParseJson(std::string_view text, std::string_view name, ErrorCode code) {
   Builder builder;
   if (!Json::sax_parse(text.begin(), text.end(), &builder))

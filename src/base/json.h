@@ -17,6 +17,9 @@ using Json = nlohmann::ordered_json;
 // nesting deeper than 32, trailing bytes. Never throws.
 Result<Json> ParseJson(std::string_view text, std::string_view name, ErrorCode code = ErrorCode::kBadModel);
 
+// The value as text, on one line or with `indent` spaces a level. Invalid UTF-8 becomes U+FFFD; never throws for it.
+std::string JsonText(const Json& value, int indent = -1);
+
 // Typed look-ups in a JSON object. A null counts as absent. Wrong types and numbers out of range are errors that name
 // `where` (such as "config.json: text_config") and the key.
 struct JsonObject {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string_view>
 
 #include "carat/result.h"
 
@@ -24,6 +25,7 @@ class MappedFile {
 
   const std::filesystem::path& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }  // the same, as characters
   // Reads without making pages of the mapping resident. Error: kBadModel at the end of the file, kFailure on I/O
   // errors.
   Status ReadAt(uint64_t offset, std::span<std::byte> out) const;

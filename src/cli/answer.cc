@@ -8,8 +8,6 @@
 namespace carat::cli {
 namespace {
 
-std::string JsonText(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 std::string_view StopName(StopReason stop) {
   switch (stop) {
     case StopReason::kEndOfTurn:

@@ -30,7 +30,6 @@ class Console {
 
   // Escape sequences for stderr; empty if it is not a terminal (or NO_COLOR is set).
   std::string_view dim() const { return colours_ ? "\033[2m" : ""; }
-  std::string_view bold() const { return colours_ ? "\033[1m" : ""; }
   std::string_view plain() const { return colours_ ? "\033[0m" : ""; }
 
   // All of stdin. Error: kInterrupted, kFailure.

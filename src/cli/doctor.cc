@@ -119,8 +119,7 @@ void AddDoctor(CLI::App& app, Action& action) {
   command->callback([flags, &action] {
     action = [flags](Console& console) -> Status {
       const Json report = Examine();
-      return console.Write(flags->json ? report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
-                                       : Describe(report));
+      return console.Write(flags->json ? JsonText(report, 2) + "\n" : Describe(report));
     };
   });
 }

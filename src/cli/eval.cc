@@ -88,8 +88,7 @@ Result<std::string> AsText(const Engine& engine, const Prediction& it) {
   for (size_t i = 0; i < it.log_probs.size(); ++i) {
     const TokenId id = it.tokens[i + 1];
     TRY_ASSIGN(const std::string piece, engine.Detokenize({&id, 1}, /*control=*/true));
-    text += fmt::format("{:10.5f} {:7} {}\n", it.log_probs[i], id,
-                        Json(piece).dump(-1, ' ', false, Json::error_handler_t::replace));
+    text += fmt::format("{:10.5f} {:7} {}\n", it.log_probs[i], id, JsonText(piece));
   }
   return text + fmt::format("{} tokens predicted, perplexity {:.4f}, {:.1f} % were the likeliest\n",
                             it.log_probs.size(), it.perplexity(), 100 * it.likeliest_share());

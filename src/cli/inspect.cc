@@ -219,8 +219,7 @@ Json Report(const Inspection& inspection, bool tensors) {
 Status Run(Console& console, const InspectFlags& flags) {
   TRY_ASSIGN(const Inspection inspection, Inspect(flags.model));
   const Json report = Report(inspection, flags.tensors);
-  TRY(console.WriteUntrusted(flags.json ? report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
-                                        : InspectText(report)));
+  TRY(console.WriteUntrusted(flags.json ? JsonText(report, 2) + "\n" : InspectText(report)));
   // What was wrong goes last, where it is seen.
   if (!inspection.model) return std::unexpected(inspection.model.error());
   if (!inspection.tokenizer) return std::unexpected(inspection.tokenizer.error());

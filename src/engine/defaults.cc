@@ -20,18 +20,28 @@ Status CheckSampling(const SamplingOptions& sampling, const std::string& where) 
   return {};
 }
 
-Status ReadHf(const formats::HfFolder& folder, int64_t vocabulary, GenerationDefaults& out) {
-  const JsonObject config = folder.GenerationConfig();
-  SamplingOptions& sampling = out.sampling;
-  TRY_ASSIGN(const double temperature, config.FloatOr("temperature", sampling.temperature));
-  TRY_ASSIGN(const int64_t top_k, config.IntegerOr("top_k", sampling.top_k, 0, 1 << 24));
-  TRY_ASSIGN(const double top_p, config.FloatOr("top_p", sampling.top_p));
-  TRY_ASSIGN(const double min_p, config.FloatOr("min_p", sampling.min_p));
+// From whatever has look-ups by key. Each container spells the keys in its own way.
+struct SamplingKeys {
+  const char *temperature, *top_k, *top_p, *min_p;
+};
+template <typename Source>
+Status ReadSampling(const Source& source, const SamplingKeys& keys, const std::string& where,
+                    SamplingOptions& sampling) {
+  TRY_ASSIGN(const double temperature, source.FloatOr(keys.temperature, sampling.temperature));
+  TRY_ASSIGN(const int64_t top_k, source.IntegerOr(keys.top_k, sampling.top_k, 0, 1 << 24));
+  TRY_ASSIGN(const double top_p, source.FloatOr(keys.top_p, sampling.top_p));
+  TRY_ASSIGN(const double min_p, source.FloatOr(keys.min_p, sampling.min_p));
   sampling.temperature = static_cast<float>(temperature);
   sampling.top_k = static_cast<int>(top_k);
   sampling.top_p = static_cast<float>(top_p);
   sampling.min_p = static_cast<float>(min_p);
-  TRY(CheckSampling(sampling, config.where));
+  return CheckSampling(sampling, where);
+}
+
+Status ReadHf(const formats::HfFolder& folder, int64_t vocabulary, GenerationDefaults& out) {
+  const JsonObject config = folder.GenerationConfig();
+  constexpr SamplingKeys kKeys = {"temperature", "top_k", "top_p", "min_p"};
+  TRY(ReadSampling(config, kKeys, config.where, out.sampling));
   if (config.Has("eos_token_id")) {
     TRY_ASSIGN(const std::vector<int64_t> ids, config.Integers("eos_token_id", 0, vocabulary - 1));
     for (const int64_t id : ids) out.stop_ids.push_back(static_cast<TokenId>(id));
@@ -40,16 +50,9 @@ Status ReadHf(const formats::HfFolder& folder, int64_t vocabulary, GenerationDef
 }
 
 Status ReadGguf(const formats::GgufMetadata& metadata, int64_t vocabulary, GenerationDefaults& out) {
-  SamplingOptions& sampling = out.sampling;
-  TRY_ASSIGN(const double temperature, metadata.FloatOr("general.sampling.temp", sampling.temperature));
-  TRY_ASSIGN(const int64_t top_k, metadata.IntegerOr("general.sampling.top_k", sampling.top_k, 0, 1 << 24));
-  TRY_ASSIGN(const double top_p, metadata.FloatOr("general.sampling.top_p", sampling.top_p));
-  TRY_ASSIGN(const double min_p, metadata.FloatOr("general.sampling.min_p", sampling.min_p));
-  sampling.temperature = static_cast<float>(temperature);
-  sampling.top_k = static_cast<int>(top_k);
-  sampling.top_p = static_cast<float>(top_p);
-  sampling.min_p = static_cast<float>(min_p);
-  TRY(CheckSampling(sampling, metadata.file_name + ": general.sampling"));
+  constexpr SamplingKeys kKeys = {"general.sampling.temp", "general.sampling.top_k", "general.sampling.top_p",
+                                  "general.sampling.min_p"};
+  TRY(ReadSampling(metadata, kKeys, metadata.file_name + ": general.sampling", out.sampling));
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
     TRY_ASSIGN(const int64_t id, metadata.IntegerOr(key, -1, -1, vocabulary - 1));
     if (id >= 0) out.stop_ids.push_back(static_cast<TokenId>(id));

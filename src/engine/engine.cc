@@ -33,8 +33,7 @@ bool HasChatTemplate(const formats::Checkpoint& checkpoint) {
   // Where it stood until 2025.
   const auto config = MappedFile::Open(folder / "tokenizer_config.json");
   if (!config) return false;
-  const std::string_view json(reinterpret_cast<const char*>(config->bytes().data()), config->bytes().size());
-  return json.find("\"chat_template\"") != json.npos;
+  return config->text().find("\"chat_template\"") != std::string_view::npos;
 }
 
 Result<ModelInfo> Describe(const Engine::Impl& impl) {

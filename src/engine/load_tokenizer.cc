@@ -122,8 +122,7 @@ Result<std::optional<text::Tokenizer>> FromFolder(const formats::HfFolder& folde
   TRY_ASSIGN(roles.bos, RoleFromConfig(folder.Config(), "bos_token_id"));
   TRY_ASSIGN(roles.eos, RoleFromConfig(folder.Config(), "eos_token_id"));
   TRY_ASSIGN(roles.padding, RoleFromConfig(folder.Config(), "pad_token_id"));
-  const std::string_view json(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  return text::Tokenizer::FromJson(json, folder.tokenizer_json.string(), roles);
+  return text::Tokenizer::FromJson(file.text(), folder.tokenizer_json.string(), roles);
 }
 
 }  // namespace

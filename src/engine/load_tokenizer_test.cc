@@ -11,10 +11,12 @@
 #include "base/json.h"
 #include "tests/support/fetched_data.h"
 #include "tests/support/gguf_builder.h"
+#include "tests/support/pieces.h"
 
 namespace carat {
 namespace {
 
+using testing_support::Cut;
 using testing_support::GgufBuilder;
 using text::PieceKind;
 using text::Tokenizer;
@@ -108,15 +110,6 @@ class LoadTokenizerTest : public testing::Test {
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string Cut(const Tokenizer& tokenizer, std::string_view text, bool control = false) {
-  std::string out;
-  for (const TokenId id : tokenizer.Encode(text, control)) {
-    if (!out.empty()) out += '|';
-    out += tokenizer.Piece(id);
-  }
-  return out;
 }
 
 TEST_F(LoadTokenizerTest, FollowsTheMergesOfGemma4) {

@@ -73,8 +73,6 @@ Status Session::Impl::CheckAppend(std::span<const TokenId> ids) const {
   return {};
 }
 
-// Runs `ids` in batches. After each, `keep` of its rows (0 or all; the last one of the last batch if `last_only`) are
-// handed to `on_rows`.
 Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
                           const std::function<void(int64_t first, int64_t count)>& on_rows) {
   logits_valid = hidden_valid = false;

@@ -136,8 +136,7 @@ Result<TraceReference> ReadTraceReference(const std::filesystem::path& path) {
   json_path.replace_extension(".json");
   if (!std::filesystem::exists(json_path)) return reference;
   TRY_ASSIGN(const MappedFile file, MappedFile::Open(json_path));
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  TRY_ASSIGN(const Json json, ParseJson(text, json_path.string()));
+  TRY_ASSIGN(const Json json, ParseJson(file.text(), json_path.string()));
   const JsonObject root = {&json, json_path.string()};
   TRY_ASSIGN(const JsonObject tolerance, root.Object("tolerance"));
   for (const auto& [name, value] : tolerance.json->items()) {

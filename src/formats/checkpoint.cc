@@ -192,8 +192,7 @@ Status Checkpoint::AddSafetensors(MappedFile file) {
 // only.
 Status Checkpoint::AddIndexedSafetensors(const std::filesystem::path& index) {
   TRY_ASSIGN(const MappedFile file, MappedFile::Open(index));
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  TRY_ASSIGN(const Json json, ParseJson(text, index.string()));
+  TRY_ASSIGN(const Json json, ParseJson(file.text(), index.string()));
   TRY_ASSIGN(const JsonObject map, (JsonObject{&json, index.string()}.Object("weight_map")));
   std::set<std::string> names;
   for (const auto& [tensor, value] : map.json->items()) {

@@ -14,13 +14,15 @@ namespace {
 
 constexpr uint64_t kMaxKeys = 1'000'000, kMaxTensors = 100'000;
 constexpr uint64_t kMinEntryBytes = 14, kMinTensorBytes = 33;  // the least that a metadata entry or tensor info takes
-bool HasControls(std::string_view name) {
-  return std::ranges::any_of(name, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
 constexpr uint64_t kMaxKeyBytes = 65535, kMaxNameBytes = 63, kMaxStringBytes = 64 << 20;
 constexpr uint64_t kMaxDimension = uint64_t{1} << 40;
 constexpr uint64_t kMinAlignment = 8, kMaxAlignment = 65536, kDefaultAlignment = 32;
+
+// A key or the name of a tensor that somebody could have meant: there, and without control characters.
+bool IsName(std::string_view text) {
+  return !text.empty() &&
+         std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
 
 uint64_t TypeBytes(GgufType type) {
   switch (type) {
@@ -129,8 +131,7 @@ Status GgufParser::ParseHeader() {
 Status GgufParser::ParseEntry(uint64_t index) {
   const std::string where = "metadata entry " + std::to_string(index);
   TRY_ASSIGN(const std::string_view key, ReadString(kMaxKeyBytes, where.c_str()));
-  if (HasControls(key)) return FailHere(where + " has control characters in its key");
-  if (key.empty() || key.find('\0') != std::string_view::npos) return FailHere(where + " has an empty or broken key");
+  if (!IsName(key)) return FailHere(where + " has an empty or broken key");
   TRY_ASSIGN(const uint32_t type, Read<uint32_t>(where.c_str()));
   GgufValue value = {.type = static_cast<GgufType>(type), .bytes = {}, .strings = {}};
   if (value.type == GgufType::kString) {
@@ -269,9 +270,7 @@ Status GgufParser::ParseTensor(uint64_t index) {
   const std::string where = "the description of tensor " + std::to_string(index);
   GgufTensorInfo tensor;
   TRY_ASSIGN(tensor.name, ReadString(kMaxNameBytes, where.c_str()));
-  // Messages quote names, and are one line.
-  if (HasControls(tensor.name)) return FailHere(where + " has control characters in its name");
-  if (tensor.name.empty()) return FailHere(where + " has no name");
+  if (!IsName(tensor.name)) return FailHere(where + " has no name, or a broken one");
   const auto fail = [&](const std::string& what) {
     return FailHere("tensor '" + std::string(tensor.name) + "' " + what);
   };

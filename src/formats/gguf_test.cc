@@ -90,6 +90,7 @@ TEST(Gguf, RefusesBrokenHeaders) {
 TEST(Gguf, RefusesBrokenMetadata) {
   const auto with = [](const std::string& entry) { return Valid().Add(entry).Build(); };
   EXPECT_FAULT(with(GgufBuilder::Entry("", GgufBuilder::kU32, "1234")), "empty or broken key");
+  EXPECT_FAULT(with(GgufBuilder::Entry("two\nlines", GgufBuilder::kU32, "1234")), "empty or broken key");
   EXPECT_FAULT(with(GgufBuilder::Entry("n", GgufBuilder::kU32, "1234")), "'n' occurs twice");
   EXPECT_FAULT(with(GgufBuilder::Entry("x", 13, "1234")), "unknown value type 13");
   EXPECT_FAULT(with(GgufBuilder::Raw<uint64_t>(1 << 20) + "key"), "at most 65535");
@@ -114,6 +115,7 @@ TEST(Gguf, RefusesBrokenTensors) {
   const auto with = [](Tensor tensor) { return Valid().Tensor(std::move(tensor)).Build(); };
   const std::string four(4, '\0');
   EXPECT_FAULT(with({"", {1}, 0, four}), "has no name");
+  EXPECT_FAULT(with({"two\nlines", {1}, 0, four}), "or a broken one");
   EXPECT_FAULT(with({std::string(64, 'n'), {1}, 0, four}), "at most 63");
   EXPECT_FAULT(with({"b", {1}, 0, four}), "'b' occurs twice");
   EXPECT_FAULT(with({"x", {}, 0, four}), "0 dimensions");

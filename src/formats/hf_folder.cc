@@ -14,8 +14,7 @@ Result<Json> ReadJsonObject(const std::filesystem::path& path) {
   if (file.bytes().size() > kMaxJsonBytes)
     return Fail(ErrorCode::kBadModel,
                 path.string() + ": " + std::to_string(file.bytes().size()) + " bytes are too many for a configuration");
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  TRY_ASSIGN(Json json, ParseJson(text, path.string()));
+  TRY_ASSIGN(Json json, ParseJson(file.text(), path.string()));
   if (!json.is_object()) return Fail(ErrorCode::kBadModel, path.string() + ": not a JSON object");
   return json;
 }

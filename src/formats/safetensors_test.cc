@@ -31,6 +31,11 @@ constexpr const char* kValid =
     R"({"__metadata__":{"format":"pt"},"b":{"dtype":"BF16","shape":[2,3],"data_offsets":[4,16]},)"
     R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})";
 
+TEST(Safetensors, MessagesStayOnOneLine) {
+  const std::string message = Fault(File(R"({"two\nlines":7})", 0));
+  EXPECT_NE(message.find("tensor 'two lines'"), std::string::npos) << message;
+}
+
 TEST(Safetensors, ReadsInOffsetOrder) {
   const std::string bytes = File(kValid, 16);
   const auto entries = ParseSafetensors(std::as_bytes(std::span(bytes)), "m");

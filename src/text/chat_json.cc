@@ -110,7 +110,7 @@ void Append(const Json& value, std::string& out) {
   } else if (value.is_binary()) {
     out += BigIntegerDigits(value);
   } else {
-    out += value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    out += JsonText(value);
   }
 }
 

@@ -97,7 +97,7 @@ Status TokenizerFile::CheckStep(std::string_view name, bool (*accepts)(const Jso
   TRY_ASSIGN(const std::string_view text, reader_.Raw());
   TRY_ASSIGN(const Json step, ParseJson(text, file_name_ + ": " + std::string(name)));
   if (accepts(step)) return {};
-  std::string found = step.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string found = JsonText(step);
   if (found.size() > 120) found = ReplaceInvalidUtf8(found.substr(0, 120)) + "...";
   return Failure("the " + std::string(name) + " is " + found + "; " + std::string(expected) + " is supported");
 }
@@ -166,8 +166,7 @@ Status TokenizerFile::ReadModelMember(std::string_view key) {
   TRY_ASSIGN(const Json value, ParseJson(text, file_name_ + ": model." + QuotePiece(key)));
   const auto check = [&](bool accepted, std::string_view expected) -> Status {
     if (accepted) return {};
-    return Failure("model." + std::string(key) + " is " +
-                   ReplaceInvalidUtf8(value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 40)) +
+    return Failure("model." + std::string(key) + " is " + ReplaceInvalidUtf8(JsonText(value).substr(0, 40)) +
                    "; only " + std::string(expected) + " is supported");
   };
   if (key == "type") return check(value == "BPE", "\"BPE\"");

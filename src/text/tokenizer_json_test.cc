@@ -6,11 +6,14 @@
 #include <string>
 
 #include "base/json.h"
+#include "tests/support/pieces.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
 namespace carat::text {
 namespace {
+
+using testing_support::Cut;
 
 Json SmallFile() {
   return testing_support::TokenizerJson({"<pad>", "<eos>", "<bos>", "<unk>"},
@@ -19,15 +22,6 @@ Json SmallFile() {
 }
 
 Json AddedToken(int id, const char* content) { return {{"id", id}, {"content", content}, {"special", false}}; }
-
-std::string Cut(const Tokenizer& tokenizer, std::string_view text, bool control = false) {
-  std::string out;
-  for (const TokenId id : tokenizer.Encode(text, control)) {
-    if (!out.empty()) out += '|';
-    out += tokenizer.Piece(id);
-  }
-  return out;
-}
 
 TEST(TokenizerJson, ReadsVocabularyMergesAndAddedTokens) {
   Json file = SmallFile();

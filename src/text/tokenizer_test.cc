@@ -10,11 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/pieces.h"
 #include "text/small_vocabulary.h"
 #include "text/unicode.h"
 
 namespace carat::text {
 namespace {
+
+using testing_support::Cut;
 
 // A vocabulary to be filled: the tokens of the bytes come first.
 struct Vocabulary {
@@ -44,16 +47,6 @@ struct Vocabulary {
     return Tokenizer::Create(spec, "test");
   }
 };
-
-// The pieces that a text is cut into, with '|' between them: bytes as <0xC3>.
-std::string Cut(const Tokenizer& tokenizer, std::string_view text, bool control = false) {
-  std::string out;
-  for (const TokenId id : tokenizer.Encode(text, control)) {
-    if (!out.empty()) out += '|';
-    out += tokenizer.Piece(id);
-  }
-  return out;
-}
 
 TEST(Tokenizer, CutsTextIntoPieces) {
   const Tokenizer tokenizer = SmallTokenizer();

@@ -89,8 +89,6 @@ void ArgumentsWriter::AfterValue() {
 }
 
 // A quote token inside of a string (that a repair left there) becomes the token's text.
-void ArgumentsWriter::AppendString(std::string_view text) {
-  json_ += Json(CallAsText(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+void ArgumentsWriter::AppendString(std::string_view text) { json_ += JsonText(CallAsText(text)); }
 
 }  // namespace carat::text

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "tests/cli/command.h"
+#include "tests/cli/demo_weights.h"
 #include "tests/cli/terminal.h"
 #include "tests/support/fetched_data.h"
 
@@ -12,15 +13,8 @@ namespace {
 constexpr const char* kInterrupt = "\x03";
 constexpr const char* kPrompt = "\033[?2004h";  // sent before every line that a chat reads
 
-class InterruptTest : public CommandTest {
+class InterruptTest : public DemoWeightsTest {
  protected:
-  void SetUp() override {
-    CommandTest::SetUp();
-    if (std::filesystem::exists(DemoWeights())) return;
-    if (DataIsRequired()) FAIL() << DemoWeights() << " is missing; scripts/fetch_demo_weights.sh gets it";
-    GTEST_SKIP() << DemoWeights() << " is missing; scripts/fetch_demo_weights.sh gets it";
-  }
-
   // A text of several batches.
   static std::string LongText() {
     std::string text;

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "tests/cli/command.h"
+#include "tests/cli/demo_weights.h"
 #include "tests/support/fetched_data.h"
 
 namespace carat::testing_support {
@@ -16,15 +17,8 @@ struct Limits {
   double perplexity = 0;  // relative
 };
 
-class RealWeightsTest : public CommandTest {
+class RealWeightsTest : public DemoWeightsTest {
  protected:
-  void SetUp() override {
-    CommandTest::SetUp();
-    if (std::filesystem::exists(DemoWeights())) return;
-    if (DataIsRequired()) FAIL() << DemoWeights() << " is missing; scripts/fetch_demo_weights.sh gets it";
-    GTEST_SKIP() << DemoWeights() << " is missing; scripts/fetch_demo_weights.sh gets it";
-  }
-
   static void CheckPage(const std::vector<std::string>& options, const Limits& limits) {
     std::vector<std::string> arguments = {"eval", DemoWeights().string(), "--logprobs", Data("gemma3-270m/page.txt"),
                                           "--json"};
