@@ -29,6 +29,7 @@ TEST(ThreadPool, ManySmallLoopsAndManyCallers) {
   for (const int threads : {3, 16}) {  // of the 16, most come too late for a loop, and find the next ones
     ThreadPool pool(threads);
     std::vector<std::thread> callers;
+    callers.reserve(4);
     std::atomic<int64_t> sum{0};
     for (int caller = 0; caller < 4; ++caller) {
       callers.emplace_back([&] {

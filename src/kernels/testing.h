@@ -1,9 +1,9 @@
 // What the tests, the fuzzer and the benchmark of the kernels share.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <new>
 #include <random>
 #include <string>
@@ -63,7 +63,9 @@ struct ActivationRows {
 };
 
 // Equal bits, except that any NaN is as good as another: which of two NaNs an operation hands on is not defined.
-inline bool SameBits(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0 || (a != a && b != b); }
+inline bool SameBits(float a, float b) {
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (a != a && b != b);
+}
 inline bool SameBits(int8_t a, int8_t b) { return a == b; }
 inline bool SameBits(uint16_t a, uint16_t b) { return a == b; }
 

@@ -192,7 +192,7 @@ struct ScaleMin {
 }
 
 [[gnu::always_inline]] inline uint16_t Load16(const uint8_t bytes[2]) {
-  uint16_t value;
+  uint16_t value = 0;
   std::memcpy(&value, bytes, sizeof(value));
   return value;
 }

@@ -6,9 +6,7 @@
 namespace carat::kernels::reference {
 namespace {
 
-using namespace carat::quant;
-
-float F16(const uint8_t bytes[2]) { return F16ToFloat(Load16(bytes)); }
+float F16(const uint8_t bytes[2]) { return F16ToFloat(quant::Load16(bytes)); }
 
 // Low or high half of each of 16 bytes: element e of 32.
 int Nibble(const uint8_t qs[16], int e) { return e < 16 ? qs[e] & 15 : qs[e - 16] >> 4; }
@@ -17,39 +15,39 @@ int Bit(const uint8_t* bits, int e) { return (bits[e / 8] >> (e % 8)) & 1; }
 
 // One block: codes, and a scale (and offset) for every 16 codes.
 
-void UnpackBlock(const BlockQ4_0& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ4_0& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e) - 8);
   dst.scale[0] = dst.scale[1] = F16(block.d);
 }
 
-void UnpackBlock(const BlockQ4_1& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ4_1& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e));
   dst.scale[0] = dst.scale[1] = F16(block.d);
   dst.offset[0] = dst.offset[1] = F16(block.m);
 }
 
-void UnpackBlock(const BlockQ5_0& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ5_0& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>((Nibble(block.qs, e) | Bit(block.qh, e) << 4) - 16);
   dst.scale[0] = dst.scale[1] = F16(block.d);
 }
 
-void UnpackBlock(const BlockQ5_1& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ5_1& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e) | Bit(block.qh, e) << 4);
   dst.scale[0] = dst.scale[1] = F16(block.d);
   dst.offset[0] = dst.offset[1] = F16(block.m);
 }
 
-void UnpackBlock(const BlockQ8_0& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ8_0& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = block.qs[e];
   dst.scale[0] = dst.scale[1] = F16(block.d);
 }
 
-void UnpackBlock(const BlockIQ4_NL& block, S8Row dst) {
-  for (int e = 0; e < 32; ++e) dst.codes[e] = kIq4Values[Nibble(block.qs, e)];
+void UnpackBlock(const quant::BlockIQ4_NL& block, S8Row dst) {
+  for (int e = 0; e < 32; ++e) dst.codes[e] = quant::kIq4Values[Nibble(block.qs, e)];
   dst.scale[0] = dst.scale[1] = F16(block.d);
 }
 
-void UnpackBlock(const BlockQ2_K& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ2_K& block, S8Row dst) {
   const float d = F16(block.d), dmin = F16(block.dmin);
   for (int e = 0; e < 256; ++e) {
     const int h = e / 128, g = (e % 128) / 32, l = e % 32;
@@ -61,7 +59,7 @@ void UnpackBlock(const BlockQ2_K& block, S8Row dst) {
   }
 }
 
-void UnpackBlock(const BlockQ3_K& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ3_K& block, S8Row dst) {
   const float d = F16(block.d);
   for (int e = 0; e < 256; ++e) {
     const int h = e / 128, g = (e % 128) / 32, l = e % 32;
@@ -69,7 +67,7 @@ void UnpackBlock(const BlockQ3_K& block, S8Row dst) {
     const bool high = (block.hmask[l] >> (4 * h + g)) & 1;
     dst.codes[e] = static_cast<int8_t>(high ? low : low - 4);
   }
-  for (int j = 0; j < 16; ++j) dst.scale[j] = d * static_cast<float>(Q3Scale(block.scales, j));
+  for (int j = 0; j < 16; ++j) dst.scale[j] = d * static_cast<float>(quant::Q3Scale(block.scales, j));
 }
 
 // Scales and offsets of Q4_K and Q5_K: eight sub-blocks of 32, each written twice.
@@ -77,13 +75,13 @@ template <typename Block>
 void UnpackK4Scales(const Block& block, S8Row dst) {
   const float d = F16(block.d), dmin = F16(block.dmin);
   for (int k = 0; k < 8; ++k) {
-    const ScaleMin sub = K4Scale(block.scales, k);
+    const quant::ScaleMin sub = quant::K4Scale(block.scales, k);
     dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(sub.scale);
     dst.offset[2 * k] = dst.offset[2 * k + 1] = -(dmin * static_cast<float>(sub.min));
   }
 }
 
-void UnpackBlock(const BlockQ4_K& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ4_K& block, S8Row dst) {
   for (int e = 0; e < 256; ++e) {
     const int k = e / 32, l = e % 32;
     dst.codes[e] = static_cast<int8_t>((block.qs[32 * (k / 2) + l] >> (4 * (k % 2))) & 15);
@@ -91,7 +89,7 @@ void UnpackBlock(const BlockQ4_K& block, S8Row dst) {
   UnpackK4Scales(block, dst);
 }
 
-void UnpackBlock(const BlockQ5_K& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ5_K& block, S8Row dst) {
   for (int e = 0; e < 256; ++e) {
     const int k = e / 32, l = e % 32;
     const int low = (block.qs[32 * (k / 2) + l] >> (4 * (k % 2))) & 15;
@@ -101,7 +99,7 @@ void UnpackBlock(const BlockQ5_K& block, S8Row dst) {
   UnpackK4Scales(block, dst);
 }
 
-void UnpackBlock(const BlockQ6_K& block, S8Row dst) {
+void UnpackBlock(const quant::BlockQ6_K& block, S8Row dst) {
   const float d = F16(block.d);
   for (int e = 0; e < 256; ++e) {
     const int h = e / 128, g = (e % 128) / 32, l = e % 32;
@@ -112,11 +110,11 @@ void UnpackBlock(const BlockQ6_K& block, S8Row dst) {
   for (int j = 0; j < 16; ++j) dst.scale[j] = d * static_cast<float>(block.scales[j]);
 }
 
-void UnpackBlock(const BlockIQ4_XS& block, S8Row dst) {
+void UnpackBlock(const quant::BlockIQ4_XS& block, S8Row dst) {
   const float d = F16(block.d);
   for (int k = 0; k < 8; ++k) {
-    for (int l = 0; l < 32; ++l) dst.codes[32 * k + l] = kIq4Values[Nibble(block.qs + 16 * k, l)];
-    dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(Iq4Scale(block, k));
+    for (int l = 0; l < 32; ++l) dst.codes[32 * k + l] = quant::kIq4Values[Nibble(block.qs + 16 * k, l)];
+    dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(quant::Iq4Scale(block, k));
   }
 }
 
@@ -148,18 +146,18 @@ void Decode(const std::byte* src, float* dst, int64_t n) {
 #define CARAT_INSTANTIATE(Block)                                 \
   template void Unpack<Block>(const std::byte*, S8Row, int64_t); \
   template void Decode<Block>(const std::byte*, float*, int64_t);
-CARAT_INSTANTIATE(BlockQ4_0)
-CARAT_INSTANTIATE(BlockQ4_1)
-CARAT_INSTANTIATE(BlockQ5_0)
-CARAT_INSTANTIATE(BlockQ5_1)
-CARAT_INSTANTIATE(BlockQ8_0)
-CARAT_INSTANTIATE(BlockIQ4_NL)
-CARAT_INSTANTIATE(BlockQ2_K)
-CARAT_INSTANTIATE(BlockQ3_K)
-CARAT_INSTANTIATE(BlockQ4_K)
-CARAT_INSTANTIATE(BlockQ5_K)
-CARAT_INSTANTIATE(BlockQ6_K)
-CARAT_INSTANTIATE(BlockIQ4_XS)
+CARAT_INSTANTIATE(quant::BlockQ4_0)
+CARAT_INSTANTIATE(quant::BlockQ4_1)
+CARAT_INSTANTIATE(quant::BlockQ5_0)
+CARAT_INSTANTIATE(quant::BlockQ5_1)
+CARAT_INSTANTIATE(quant::BlockQ8_0)
+CARAT_INSTANTIATE(quant::BlockIQ4_NL)
+CARAT_INSTANTIATE(quant::BlockQ2_K)
+CARAT_INSTANTIATE(quant::BlockQ3_K)
+CARAT_INSTANTIATE(quant::BlockQ4_K)
+CARAT_INSTANTIATE(quant::BlockQ5_K)
+CARAT_INSTANTIATE(quant::BlockQ6_K)
+CARAT_INSTANTIATE(quant::BlockIQ4_XS)
 #undef CARAT_INSTANTIATE
 
 void DecodeF32(const std::byte* src, float* dst, int64_t n) {
@@ -168,7 +166,7 @@ void DecodeF32(const std::byte* src, float* dst, int64_t n) {
 
 void DecodeF16(const std::byte* src, float* dst, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    uint16_t bits;
+    uint16_t bits = 0;
     std::memcpy(&bits, src + 2 * i, sizeof(bits));
     dst[i] = F16ToFloat(bits);
   }
@@ -176,7 +174,7 @@ void DecodeF16(const std::byte* src, float* dst, int64_t n) {
 
 void DecodeBf16(const std::byte* src, float* dst, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    uint16_t bits;
+    uint16_t bits = 0;
     std::memcpy(&bits, src + 2 * i, sizeof(bits));
     dst[i] = Bf16ToFloat(bits);
   }

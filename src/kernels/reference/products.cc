@@ -1,4 +1,5 @@
 // Products of weights and activations.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -13,7 +14,7 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst) {
     uint32_t largest_bits = 0;
     for (int i = 0; i < 32; ++i) {
       const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffffu;
-      if (bits > largest_bits) largest_bits = bits;
+      largest_bits = std::max(largest_bits, bits);
     }
     const float largest = std::bit_cast<float>(largest_bits);
     const bool finite = largest_bits < 0x7f800000u;

@@ -5,8 +5,6 @@
 
 namespace carat::kernels::avx2 {
 
-using namespace carat::quant;
-
 template <typename Block>
 void Unpack(const std::byte* src, S8Row dst, int64_t n) {
   for (; n > 0; n -= Block::kElements, src += sizeof(Block)) {
@@ -35,25 +33,25 @@ void Decode(const std::byte* src, float* dst, int64_t n) {
 #define CARAT_INSTANTIATE(Block)                                 \
   template void Unpack<Block>(const std::byte*, S8Row, int64_t); \
   template void Decode<Block>(const std::byte*, float*, int64_t);
-CARAT_INSTANTIATE(BlockQ4_0)
-CARAT_INSTANTIATE(BlockQ4_1)
-CARAT_INSTANTIATE(BlockQ5_0)
-CARAT_INSTANTIATE(BlockQ5_1)
-CARAT_INSTANTIATE(BlockQ8_0)
-CARAT_INSTANTIATE(BlockIQ4_NL)
-CARAT_INSTANTIATE(BlockQ2_K)
-CARAT_INSTANTIATE(BlockQ3_K)
-CARAT_INSTANTIATE(BlockQ4_K)
-CARAT_INSTANTIATE(BlockQ5_K)
-CARAT_INSTANTIATE(BlockQ6_K)
-CARAT_INSTANTIATE(BlockIQ4_XS)
+CARAT_INSTANTIATE(quant::BlockQ4_0)
+CARAT_INSTANTIATE(quant::BlockQ4_1)
+CARAT_INSTANTIATE(quant::BlockQ5_0)
+CARAT_INSTANTIATE(quant::BlockQ5_1)
+CARAT_INSTANTIATE(quant::BlockQ8_0)
+CARAT_INSTANTIATE(quant::BlockIQ4_NL)
+CARAT_INSTANTIATE(quant::BlockQ2_K)
+CARAT_INSTANTIATE(quant::BlockQ3_K)
+CARAT_INSTANTIATE(quant::BlockQ4_K)
+CARAT_INSTANTIATE(quant::BlockQ5_K)
+CARAT_INSTANTIATE(quant::BlockQ6_K)
+CARAT_INSTANTIATE(quant::BlockIQ4_XS)
 #undef CARAT_INSTANTIATE
 
 void DecodeF16(const std::byte* src, float* dst, int64_t n) {
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(Load128(src + 2 * i)));
   for (; i < n; ++i) {
-    uint16_t bits;
+    uint16_t bits = 0;
     std::memcpy(&bits, src + 2 * i, sizeof(bits));
     dst[i] = HalfToFloat(bits);
   }
@@ -66,7 +64,7 @@ void DecodeBf16(const std::byte* src, float* dst, int64_t n) {
     _mm256_storeu_ps(dst + i, _mm256_castsi256_ps(bits));
   }
   for (; i < n; ++i) {
-    uint16_t bits;
+    uint16_t bits = 0;
     std::memcpy(&bits, src + 2 * i, sizeof(bits));
     const uint32_t wide = static_cast<uint32_t>(bits) << 16;
     std::memcpy(dst + i, &wide, sizeof(wide));

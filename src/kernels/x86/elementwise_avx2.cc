@@ -46,7 +46,7 @@ CARAT_INLINE __m256 Gelu(__m256 z) {
 }  // namespace
 
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y) {
-  float squares;
+  float squares = 0;
   FloatTile<1, 1, LoadF32>(x, 0, x, 0, n, &squares, 0);
   const __m128 mean = _mm_set_ss(squares / static_cast<float>(n) + eps);
   const __m256 scale = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(mean)));

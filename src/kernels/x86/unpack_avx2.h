@@ -25,7 +25,7 @@ CARAT_INLINE __m256i Nibbles(const uint8_t qs[16]) {
 
 // Bit e of 32 to byte e: all ones where it is set.
 CARAT_INLINE __m256i SpreadBits(const uint8_t bits[4]) {
-  int32_t word;
+  int32_t word = 0;
   std::memcpy(&word, bits, sizeof(word));
   const __m256i which_byte =
       _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
@@ -106,7 +106,7 @@ CARAT_INLINE void UnpackBlock(const quant::BlockQ2_K& block, S8Row dst) {
 // The sixteen scales of Q3_K. The twelve bytes as three words a, b, c: scales 0..3 and 8..11 have the low and high
 // halves of a, 4..7 and 12..15 those of b; above them two bits of c.
 CARAT_INLINE __m128i Q3Scales(const uint8_t scales[12]) {
-  int32_t a, b, c;
+  int32_t a = 0, b = 0, c = 0;
   std::memcpy(&a, scales, 4);
   std::memcpy(&b, scales + 4, 4);
   std::memcpy(&c, scales + 8, 4);
@@ -139,7 +139,7 @@ CARAT_INLINE void UnpackBlock(const quant::BlockQ3_K& block, S8Row dst) {
 // Scales and offsets of Q4_K and Q5_K. The twelve bytes as three words a, b, c: sub-blocks 0..3 have the low six bits
 // of a (scale) and b (min); 4..7 the halves of c, with the top two bits of a and b above them.
 CARAT_INLINE void UnpackK4Scales(const uint8_t d[2], const uint8_t dmin[2], const uint8_t scales[12], S8Row dst) {
-  uint32_t a, b, c;
+  uint32_t a = 0, b = 0, c = 0;
   std::memcpy(&a, scales, 4);
   std::memcpy(&b, scales + 4, 4);
   std::memcpy(&c, scales + 8, 4);
@@ -202,7 +202,7 @@ CARAT_INLINE void UnpackBlock(const quant::BlockQ6_K& block, S8Row dst) {
 CARAT_INLINE void UnpackBlock(const quant::BlockIQ4_XS& block, S8Row dst) {
   for (int k = 0; k < 8; ++k) Store(dst.codes + 32 * k, Iq4Codes(block.qs + 16 * k));
   // Four bits of each scale, low half first, and above them two bits of another field.
-  int32_t low;
+  int32_t low = 0;
   std::memcpy(&low, block.scales_l, 4);
   const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
   const __m256i four = _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(low), shifts), _mm256_set1_epi32(15));
