@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "text/chat_json.h"
 #include "text/tool_call_writer.h"
@@ -199,14 +199,14 @@ TEST(ToolCall, TakesLinearTime) {
     while (text.size() < 400000) text += unit;
     return Marked(text);
   };
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of this process: others do not count
   for (const char* unit : {"city:Qx,", "city:\"x,", "Q", "Qx", "city:'", ",", "a ", "days:Q,Q", "{city:", ", ", "a:b,",
                            "city:xQ", "city:Qx Qx", "(", ")", "tags:[Q", "k:1,"}) {
     ReadToolCall(repeat("call:get_weather{", unit), &Tools());
     ReadToolCall(repeat("call:get_weather{city:Q", unit), &Tools());
     ReadToolCall(repeat("call:get_weather(city:", unit), nullptr);
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_LT(std::clock() - begin, 20 * CLOCKS_PER_SEC);
 }
 
 TEST(ToolCall, KnowsNumbers) {
