@@ -74,7 +74,9 @@ Status Trace(Console& console, const TraceFlags& flags) {
     reference = std::move(*read);
   }
   TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
-  TRY_ASSIGN(const std::vector<TraceTensor> trace, TraceTokens(std::move(engine), ids, flags.options));
+  TraceOptions options = flags.options;
+  options.progress = console.Progress();
+  TRY_ASSIGN(const std::vector<TraceTensor> trace, TraceTokens(std::move(engine), ids, options));
   if (!flags.output.empty()) TRY(WriteTrace(flags.output, trace));
   return flags.reference.empty() ? Status() : Compare(console, trace, reference, flags);
 }

@@ -54,6 +54,7 @@ Result<Session> CreateSession(std::shared_ptr<const Engine> engine, size_t token
   session.context = static_cast<int>(tokens + computed);
   session.batch = options.chunk == 0 ? static_cast<int>(tokens) : options.chunk;
   session.sampling = {.temperature = 0};
+  session.progress = options.progress;
   return Session::Create(std::move(engine), session);
 }
 
@@ -77,10 +78,14 @@ Result<std::vector<TraceTensor>> TraceTokens(std::shared_ptr<const Engine> engin
   TRY(impl.Run(ids, /*all_rows=*/!options.shortcut, show, add_logits));
 
   std::vector<TokenId> generated;
-  for (int i = 0; i < options.generate; ++i) {
-    if (i > 0) TRY(session.Append({&generated.back(), 1}));
+  const auto total = static_cast<uint64_t>(std::max(options.generate, 0));
+  while (generated.size() < total) {
+    if (!generated.empty()) TRY(session.Append({&generated.back(), 1}));
     TRY_ASSIGN(const TokenId next, session.Sample());
     generated.push_back(next);
+    const Progress progress = {.stage = "generate", .done = generated.size(), .total = total};
+    if (options.progress && !options.progress(progress) && progress.done < total)
+      return Fail(ErrorCode::kInterrupted, "interrupted after " + std::to_string(progress.done) + " generated tokens");
   }
   if (!generated.empty()) recorder.AddIds("greedy_ids", std::move(generated));
   return recorder.Take();

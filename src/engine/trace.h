@@ -25,6 +25,7 @@ struct TraceOptions {
   bool shortcut =
       false;         // compute as a prompt is computed: above the last layer that owns K and V, the last token only
   int generate = 0;  // likeliest tokens to go on with; none of them stops it
+  ProgressCallback progress = {};  // between chunks, and between generated tokens
 };
 
 // T tokens of `ids`, in the order in which they are computed:
@@ -32,7 +33,7 @@ struct TraceOptions {
 //   the soft cap, greedy_ids [generate]
 // With `shortcut`, what it computes: layer.I from the last owner of K and V on, final_norm and logits have one row,
 // that of the last token, and there is no ple. Errors: kUsage (no ids, ids outside the vocabulary, more than the model
-// has positions).
+// has positions), kInterrupted.
 Result<std::vector<TraceTensor>> TraceTokens(std::shared_ptr<const Engine> engine, std::span<const TokenId> ids,
                                              const TraceOptions& options = {});
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace carat {
@@ -18,6 +19,7 @@ std::shared_ptr<const Engine> Load(const std::string& name) {
 
 std::vector<std::string> Names(const std::vector<TraceTensor>& tensors) {
   std::vector<std::string> names;
+  names.reserve(tensors.size());
   for (const TraceTensor& tensor : tensors) names.push_back(tensor.name);
   return names;
 }
@@ -78,6 +80,19 @@ TEST(TraceTest, RefusesWhatItCannotCompute) {
   EXPECT_EQ(message({2}, {.generate = 513}), "1 tokens and 513 new ones do not fit: the model has 512 positions");
   EXPECT_EQ(message({2}, {.chunk = -1}), "a batch of -1 tokens; 1 to 65536 would work");
   EXPECT_TRUE(TraceTokens(engine, std::vector<TokenId>(512, 2), {.generate = 1}));
+}
+
+TEST(TraceTest, CanBeInterrupted) {
+  const auto stop_at = [](std::string_view stage, uint64_t done) {
+    return [=](const Progress& progress) { return progress.stage != stage || progress.done < done; };
+  };
+  const auto message = [&](const ProgressCallback& progress) {
+    const auto trace = TraceTokens(Load(kE2b), kIds, {.chunk = 3, .generate = 4, .progress = progress});
+    EXPECT_FALSE(trace);
+    return trace ? "" : trace.error().message;
+  };
+  EXPECT_EQ(message(stop_at("prefill", 6)), "the prompt was interrupted after 6 of 7 tokens");
+  EXPECT_EQ(message(stop_at("generate", 2)), "interrupted after 2 generated tokens");
 }
 
 }  // namespace

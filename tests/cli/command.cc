@@ -1,12 +1,12 @@
 #include "tests/cli/command.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -26,7 +26,7 @@ struct CloseFile {
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
 std::string ReadFromStart(std::FILE* file) {
-  std::rewind(file);
+  std::fseek(file, 0, SEEK_SET);
   std::string text;
   char buffer[65536];
   while (const size_t n = std::fread(buffer, 1, sizeof buffer, file)) text.append(buffer, n);
@@ -40,12 +40,14 @@ std::vector<std::string> Environment(const Surroundings& surroundings) {
     if (text.starts_with("PATH=") || text.find("SAN_OPTIONS=") != text.npos || text.starts_with("QEMU_"))
       entries.emplace_back(text);
   }
-  for (const auto& [name, value] : surroundings.environment) entries.push_back(name + "=" + value);
+  for (const auto& [name, value] : surroundings.environment)
+    entries.push_back(std::string(name).append("=").append(value));
   return entries;
 }
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   for (std::string& text : strings) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -83,7 +85,7 @@ Outcome RunCarat(const std::vector<std::string>& arguments, const Surroundings& 
     return {};
   }
   std::fwrite(surroundings.input.data(), 1, surroundings.input.size(), in.get());
-  std::rewind(in.get());
+  std::fseek(in.get(), 0, SEEK_SET);
 
   std::vector<std::string> words = {CARAT_COMMAND};
   words.insert(words.end(), arguments.begin(), arguments.end());
