@@ -161,6 +161,9 @@ LineEditor::Outcome LineEditor::Read(std::string_view prompt, std::string& line)
   interrupted_ = false;
   console_.ClearInterrupt();  // a Ctrl-C that came too late to stop anything
   el_resize(edit_);
+  // Before anything shows that keys are awaited: libedit would do it when it reads the first, and a Ctrl-D that came
+  // sooner would be lost (a terminal that collects lines makes it their end, which later reads as NUL).
+  el_wset(edit_, EL_PREP_TERM, 1);
   Send(kPasteModeOn);
   int count = 0;
   const wchar_t* text = el_wgets(edit_, &count);
