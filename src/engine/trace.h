@@ -9,6 +9,7 @@
 
 #include "carat/engine.h"
 #include "carat/result.h"
+#include "carat/session.h"
 
 namespace carat {
 
@@ -25,6 +26,7 @@ struct TraceOptions {
   bool shortcut =
       false;         // compute as a prompt is computed: above the last layer that owns K and V, the last token only
   int generate = 0;  // likeliest tokens to go on with; none of them stops it
+  KvCacheType kv_type = KvCacheType::kAuto;
   ProgressCallback progress = {};  // between chunks, and between generated tokens
 };
 

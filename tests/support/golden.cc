@@ -1,6 +1,7 @@
 #include "tests/support/golden.h"
 
 #include <algorithm>
+#include <cctype>
 
 namespace carat::testing_support {
 
@@ -16,7 +17,8 @@ std::vector<GoldenModel> GoldenModels(const std::filesystem::path& folder) {
       const std::string name = entry.path().filename().string();
       const bool later_shard = name.find("-of-") != name.npos && name.find("-00001-of-") == name.npos;
       if (name == "model" || (name.ends_with(".gguf") && !later_shard)) forms.push_back(entry.path());
-      if (name.ends_with(".safetensors")) dumps.push_back(entry.path());
+      if (name.ends_with(".safetensors") && std::isdigit(static_cast<unsigned char>(name.front())) != 0)
+        dumps.push_back(entry.path());
     }
     std::ranges::sort(dumps);
     for (const fs::path& form : forms) models.push_back({fs::relative(form, folder).string(), form, dumps});

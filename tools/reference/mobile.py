@@ -5,8 +5,8 @@
 
 Each case becomes a tiny random checkpoint in the published layout and one prompt: 1.safetensors (input_ids, activations,
 greedy_ids) and 1.json (tolerances) as text.py writes them; linears/1.safetensors: single linears as integers; where the
-checkpoint has scales for it, int8_cache/1.safetensors: another prompt with K and V rounded as they enter the cache
-(transformers ignores these scales). `ops` goes to ../quant/codes.safetensors of the output folder: rounding, linears and
+checkpoint has scales for it, int8_cache/1.safetensors: activations of another prompt with K and V rounded as they enter
+the cache (transformers ignores these scales). `ops` goes to ../quant/codes.safetensors of the output folder: rounding, linears and
 embeddings alone. Two runs with the same seed and the versions of requirements.txt write the same bytes. Cases stand at
 the end; README.md says what each is there to catch.
 
@@ -26,7 +26,7 @@ import torch
 from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
 from safetensors.torch import load_file, save_file
 from transformers import DynamicCache, Gemma4Config, Gemma4ForConditionalGeneration
-from transformers.integrations.gemma_quant import QuantizedEmbedding, QuantizedLinear, apply_srq
+from transformers.integrations.gemma_quant import QuantizedEmbedding, QuantizedLinear, _unpack_int2, _unpack_int4, apply_srq
 
 import text
 from text import activations, draw, generator, plain_name, round_up
@@ -292,21 +292,31 @@ def write_dump(path, tensors, info):
     Path(f"{path}.json").write_text(json.dumps(info, indent=1) + "\n")
 
 
+def codes_of(module):
+    """[N, K] integer weights of a linear."""
+    unpack = {2: _unpack_int2, 4: _unpack_int4, 8: lambda packed, _: packed}[module.num_bits]
+    return unpack(module.weight, module.in_features).to(torch.int64)
+
+
+def integers_of(module, x, y):
+    """A linear as integers: in, qx, qw, acc, raw, qy, out (qx and acc, qy: where there is a scale)."""
+    qw, s_in, s_out = codes_of(module), module.input_activation_scale, module.output_activation_scale
+    raw = torch.nn.functional.linear(apply_srq(x, s_in), module._dequantize_weights(x.dtype))
+    tensors = {"in": x, "qw": qw.int(), "raw": raw, "out": y}
+    if s_in != 0:
+        qx = torch.clamp(torch.round(x / s_in), -128, 127).to(torch.int64)
+        tensors |= {"qx": qx.int(), "acc": (qx @ qw.T).int()}
+    if s_out != 0:
+        tensors["qy"] = torch.round(y / s_out).int()
+    return {key: value.numpy().copy() for key, value in tensors.items()}
+
+
 def linears_of(model, ids, wanted):
-    """Modules as integers: in, qx, acc, qy, out (qx, acc, qy where there is a scale)."""
     tensors = {}
 
     def see(key, module, x, y):
-        if not re.search(wanted, key):
-            return
-        tensors[f"{key}:in"], tensors[f"{key}:out"] = x.numpy().copy(), y.numpy().copy()
-        codes = module._dequantize_weights() / module.weight_scale
-        if module.input_activation_scale != 0:
-            qx = torch.clamp(torch.round(x / module.input_activation_scale), -128, 127)
-            tensors[f"{key}:qx"] = qx.numpy().astype(np.int32)
-            tensors[f"{key}:acc"] = (qx.double() @ torch.round(codes).double().T).numpy().astype(np.int32)
-        if module.output_activation_scale != 0:
-            tensors[f"{key}:qy"] = torch.round(y / module.output_activation_scale).numpy().astype(np.int32)
+        if re.search(wanted, key):
+            tensors.update({f"{key}:{part}": value for part, value in integers_of(module, x, y).items()})
     handles = watch(model, see)
     forward(model, ids)
     for handle in handles:
@@ -350,11 +360,11 @@ def dump_int8_cache(folder, name, case, seed, tensors, tolerance):
         if safety(model, ids, scales) > TIE_MARGIN:
             break
     cache = WatchedCache(model.config.text_config, lambda layer, side, value: apply_srq(value, scales[layer, side]))
-    logits = forward(model, ids, cache).numpy()
-    moved = float(np.abs(logits - forward(model, ids).numpy()).max())
+    values = activations(model, ids, lambda model, ids: forward(model, ids, cache).numpy())
+    moved = float(np.abs(values["logits"] - forward(model, ids).numpy()).max())
     assert moved > 100 * tolerance["logits"]
-    write_dump(folder / "int8_cache" / "1", {"input_ids": np.array(ids, np.int32), "logits": logits},
-               {"moves_logits_by": round(moved, 2), "tolerance": {"logits": tolerance["logits"]}})
+    write_dump(folder / "int8_cache" / "1", {"input_ids": np.array(ids, np.int32), **values},
+               {"moves_logits_by": round(moved, 2), "tolerance": tolerance})
 
 
 def make_gemma(out, name, case, seed):
@@ -398,7 +408,8 @@ def make_compressed(out, name, case, seed):
 
 
 def make_ops(out, name, case, seed):
-    """srq.I:x, scale, q, y; linear.I:in, packed, w_scale, s_in, s_out, out; embedding.I:packed, scale, ids, factor, rows."""
+    """srq.I:x, scale, q, y; linear.I: as integers, packed, w_scale, s_in, s_out; byte.2, byte.4: the codes of every byte;
+    embedding.I:packed, scale, ids, factor, rows."""
     tensors = {}
     for i, scale in enumerate([0.5, 0.0123, 3.7e-5, 217.3]):
         rng, scale = generator(seed, name, "srq", i), np.float32(scale)
@@ -416,9 +427,14 @@ def make_ops(out, name, case, seed):
         module.weight_scale.data = torch.from_numpy(2.0 ** rng.integers(-7, -3, (rows, 1))).float()
         module.input_activation_scale.data, module.output_activation_scale.data = torch.tensor(s_in), torch.tensor(s_out)
         x = torch.from_numpy((rng.standard_normal((tokens, columns)) * (s_in or 0.02) * 60).astype(np.float32))
-        tensors |= {f"linear.{i}:in": x.numpy(), f"linear.{i}:packed": module.weight.numpy(),
-                    f"linear.{i}:w_scale": module.weight_scale.numpy()[:, 0], f"linear.{i}:out": module(x).numpy(),
+        if columns >= 768:  # all products of one sign, as large as they get
+            module.weight.data = pack(torch.full((rows, columns), -(1 << (bits - 1))), bits, rng)
+            x = torch.full((tokens, columns), -200 * s_in)
+        tensors |= {f"linear.{i}:{part}": value for part, value in integers_of(module, x, module(x)).items()}
+        tensors |= {f"linear.{i}:packed": module.weight.numpy(), f"linear.{i}:w_scale": module.weight_scale.numpy()[:, 0],
                     f"linear.{i}:s_in": np.array([s_in], np.float32), f"linear.{i}:s_out": np.array([s_out], np.float32)}
+    every_byte = torch.arange(256, dtype=torch.uint8)[:, None]
+    tensors |= {"byte.2": _unpack_int2(every_byte, 4).int().numpy(), "byte.4": _unpack_int4(every_byte, 2).int().numpy()}
     for i, (bits, rows, columns, groups) in enumerate(case["embeddings"]):
         rng = generator(seed, name, "embedding", i)
         factor = columns ** 0.5
@@ -454,6 +470,10 @@ CASES = {
         config=E2B, quantization=gemma(MLP), tokens=9, head_is_copy=True, cache_scales=True,
         uncalibrated=[r"layers\.1\.mlp\.gate.*input", r"layers\.1\.mlp\.up.*input", r"layers\.2\.self_attn\.o.*output"],
         linears=r"layers\.[01]\.(self_attn|mlp\.down|mlp\.gate|per_layer_projection)|lm_head")),
+    "mobile-e4b": (make_gemma, dict(
+        config=E2B | dict(num_attention_heads=4, num_key_value_heads=2, use_double_wide_mlp=False),
+        quantization=gemma({r"language_model\.layers\.\d+\.mlp\.": 4}, ple=2), tokens=8, head_is_copy=True,
+        cache_scales=True, linears=r"layers\.1\.self_attn")),
     "mobile-odd": (make_gemma, dict(
         config=E2B | dict(hidden_size=29, intermediate_size=19, head_dim=6, global_head_dim=10, hidden_size_per_layer_input=7,
                           num_key_value_heads=1, vocab_size=64, vocab_size_per_layer_input=64),
@@ -474,7 +494,8 @@ CASES = {
     "ops": (make_ops, dict(
         linears=[(4, 5, 33, 3, 0.02, 0.5), (2, 5, 35, 3, 0.02, 0.125), (8, 3, 21, 2, 0.02, 1.0), (4, 12, 64, 3, 2.0 ** -6, 0.25),
                  (2, 12, 64, 3, 2.0 ** -6, 0.0625), (8, 6, 64, 3, 2.0 ** -6, 2.0), (4, 4, 48, 2, 0.0, 0.5),
-                 (2, 4, 48, 2, 0.02, 0.0)],
+                 (2, 4, 48, 2, 0.02, 0.0), (4, 3, 1, 2, 0.02, 0.5), (2, 3, 1, 2, 0.02, 0.125), (8, 2, 768, 1, 0.02, 40.0),
+                 (4, 2, 769, 1, 0.02, 2.5), (2, 2, 770, 1, 0.02, 0.7)],
         embeddings=[(2, 5, 30, 1), (4, 5, 35, 5), (2, 5, 42, 6), (8, 3, 9, 1)])),
 }
 
