@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "carat/session.h"
+#include "engine/engine_impl.h"
 #include "engine/session_impl.h"
 #include "engine/trace.h"
 #include "kernels/kernels.h"
@@ -104,20 +105,30 @@ struct Setting {
   Rows rows;  // of ids
 };
 
+const char* NameOf(KvCacheType type) {
+  return type == KvCacheType::kF32 ? ", F32 cache" : type == KvCacheType::kF16 ? ", F16 cache" : ", int8 cache";
+}
+
 void InEverySetting(const std::function<void(const Setting&)>& check) {
   const std::vector<GoldenModel> models = GoldenModels(OwnGolden());
   EXPECT_GE(models.size(), 10U);
+  int int8_caches = 0;
   for (const GoldenModel& model : models) {
     for (const auto& [exact, kv_type] : {std::pair(true, KvCacheType::kF32), std::pair(false, KvCacheType::kF32),
-                                         std::pair(false, KvCacheType::kF16)}) {
-      SCOPED_TRACE(model.name + (exact ? ", exact" : kv_type == KvCacheType::kF16 ? ", F16 cache" : ", F32 cache"));
+                                         std::pair(false, KvCacheType::kF16), std::pair(false, KvCacheType::kInt8)}) {
+      SCOPED_TRACE(model.name + (exact ? ", exact" : "") + NameOf(kv_type));
       Setting setting = {.path = model.path, .exact = exact, .kv_type = kv_type, .engine = {}, .ids = {}, .rows = {}};
       setting.engine = Load(model.path, {.threads = 1, .exact = exact});
+      if (kv_type == KvCacheType::kInt8) {
+        if (!setting.engine->impl().model.HasCacheScales()) continue;
+        ++int8_caches;
+      }
       setting.ids = RandomTokens(*setting.engine, 7);
       setting.rows = AllRows(setting.engine, kv_type, setting.ids);
       check(setting);
     }
   }
+  EXPECT_GE(int8_caches, 2);
 }
 
 TEST(InvarianceTest, PromptsInUnevenChunks) {

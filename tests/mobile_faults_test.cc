@@ -219,6 +219,38 @@ TEST(MobileFault, ScaleInTheTableShowsWhenItsRowIsRead) {
       << status.error().message;
 }
 
+// Codes of 8 bits have no NaN; a float cache has, and then the logits show it.
+TEST(MobileFault, NanOnItsWayIntoTheCache) {
+  for (const char* side : {"k_proj.", "v_proj."}) {
+    Folder folder("mobile-e2b");
+    const std::string module = kText + "layers.1.self_attn." + side;
+    folder.At(module + "weight") = {
+        module + "weight", quant::Type::kBF16, {12, 28}, std::vector<std::byte>(12 * 28 * 2, std::byte{0xff})};
+    const auto engine = Engine::Load(folder.Write(), {.threads = 1, .cpu = {}, .progress = {}});
+    ASSERT_TRUE(engine) << engine.error().message;
+    const TokenId ids[] = {2, 4, 6};
+    for (const KvCacheType type : {KvCacheType::kInt8, KvCacheType::kF16, KvCacheType::kF32}) {
+      SessionOptions options;
+      options.kv_type = type;
+      auto session = Session::Create(*engine, options);
+      ASSERT_TRUE(session) << session.error().message;
+      Status status = session->Append(ids);
+      EXPECT_EQ(status.has_value(), type != KvCacheType::kInt8);
+      if (status) {
+        const auto token = session->Sample();
+        ASSERT_FALSE(token);
+        status = std::unexpected(token.error());
+      }
+      EXPECT_EQ(status.error().code, ErrorCode::kFailure);
+      EXPECT_NE(status.error().message.find(type == KvCacheType::kInt8
+                                                ? "layer 1: the model computed keys or values that are not numbers"
+                                                : "the model computed logits that are not numbers"),
+                std::string::npos)
+          << status.error().message;
+    }
+  }
+}
+
 TEST(MobileFault, WhatIsLeftAloneLoads) {
   Folder folder("mobile-e2b");
   EXPECT_TRUE(Engine::Load(folder.Write(), {.threads = 1, .cpu = {}, .progress = {}}));

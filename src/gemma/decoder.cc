@@ -61,7 +61,7 @@ Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink
   for (int layer = 0; layer < config.layer_count(); ++layer) {
     const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
     Norm(X(rows), w.attention_norm, rows.count, Normed(rows));
-    if (config.OwnsKv(layer)) WriteKv(layer, rows);
+    if (config.OwnsKv(layer)) TRY(WriteKv(layer, rows));
     if (layer == last_owner) {
       // The prefill shortcut: tokens meet each other in K and V only, and nothing above writes any.
       rows = {.first = tokens - keep, .count = keep};
@@ -159,7 +159,7 @@ Status Decoder::PerLayerInputRow(int64_t row, int64_t id, int64_t layers, int wo
 }
 
 // K = RoPE(RMSNorm(Wk a)), V = RMSNorm(Wv a) per head, into the cache; a is the normed residual stream.
-void Decoder::WriteKv(int layer, const Rows& rows) {
+Status Decoder::WriteKv(int layer, const Rows& rows) {
   const DecoderConfig& config = model_.config;
   const LayerConfig& shape = config.layers[static_cast<size_t>(layer)];
   const LayerWeights& w = model_.layers[static_cast<size_t>(layer)];
@@ -170,6 +170,7 @@ void Decoder::WriteKv(int layer, const Rows& rows) {
   linear_.SetInput(Normed(rows), rows.count, config.hidden);
   linear_.Multiply(w.k, k_.data());
   linear_.Multiply(w.v, v_.data());
+  std::atomic<bool> written{true};
   context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
     float* k = k_.data() + r * width;
     float* v = v_.data() + r * width;
@@ -178,8 +179,14 @@ void Decoder::WriteKv(int layer, const Rows& rows) {
       if (config.value_norm) kernels.rms_norm(v + i, nullptr, config.norm_epsilon, shape.head_dim, v + i);
     }
     rope.Rotate(rows.first + r, k, shape.kv_heads);
-    cache_.Write(layer, first_position_ + rows.first + r, k, v, kernels);
+    if (!cache_.Write(layer, first_position_ + rows.first + r, k, v, kernels)) written = false;
   });
+  if (!written)
+    return Fail(ErrorCode::kFailure,
+                "layer " + std::to_string(layer) +
+                    ": the model computed keys or values that are not numbers, which an int8 cache cannot hold; its "
+                    "weights or this build's kernels are damaged");
+  return {};
 }
 
 // x += RMSNorm(Wo Attention(RoPE(RMSNorm(Wq a)))).

@@ -44,7 +44,8 @@ class Decoder {
 
   // Appends a batch (at most max_batch tokens in all, which must fit in the context). Its last `keep` tokens are
   // computed to the end; of the others only what later tokens need ("prefill shortcut"). With a trace, all activations
-  // of the kept rows are shown; with keep = all tokens, every activation.
+  // of the kept rows are shown; with keep = all tokens, every activation. Errors, after which the timeline is as it
+  // was: those of the per-layer embeddings, kFailure (keys or values that an 8-bit cache cannot hold).
   Status Run(std::span<const Segment> segments, int keep, const TraceSink& trace = {});
   // Hidden states after the final norm of the tokens kept by the last Run: [kept, H].
   std::span<const float> hidden() const { return {hidden_.data(), static_cast<size_t>(kept_ * model_.config.hidden)}; }
@@ -69,7 +70,7 @@ class Decoder {
   Status Embed(std::span<const Segment> segments);
   Status PerLayerInputs(std::span<const Segment> segments, int64_t tokens, int64_t keep);
   Status PerLayerInputRow(int64_t row, int64_t id, int64_t layers, int worker);
-  void WriteKv(int layer, const Rows& rows);
+  Status WriteKv(int layer, const Rows& rows);
   void AttentionBlock(int layer, const Rows& rows);
   void MlpBlock(int layer, const Rows& rows);
   void PleBlock(int layer, const Rows& rows);

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -62,7 +63,7 @@ Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType typ
   return cache;
 }
 
-void KvCache::Write(int layer, int64_t position, const float* k, const float* v, const kernels::Kernels& kernels) {
+bool KvCache::Write(int layer, int64_t position, const float* k, const float* v, const kernels::Kernels& kernels) {
   const Layer& own = layers_[static_cast<size_t>(layer)];
   CHECK(own.capacity > 0 && position >= length_ && position < context_);
   const int64_t offset = position % own.capacity * own.row_bytes;
@@ -70,12 +71,16 @@ void KvCache::Write(int layer, int64_t position, const float* k, const float* v,
     kernels.to_f16(k, own.row_bytes / 2, reinterpret_cast<uint16_t*>(own.keys.data() + offset));
     kernels.to_f16(v, own.row_bytes / 2, reinterpret_cast<uint16_t*>(own.values.data() + offset));
   } else if (type_ == kernels::KvType::kI8) {
-    kernels.quantize_static(k, own.row_bytes, own.scales.key, reinterpret_cast<int8_t*>(own.keys.data() + offset));
-    kernels.quantize_static(v, own.row_bytes, own.scales.value, reinterpret_cast<int8_t*>(own.values.data() + offset));
+    auto* keys = reinterpret_cast<int8_t*>(own.keys.data() + offset);
+    auto* values = reinterpret_cast<int8_t*>(own.values.data() + offset);
+    const float key_scale = kernels.quantize_static(k, own.row_bytes, own.scales.key, keys);
+    const float value_scale = kernels.quantize_static(v, own.row_bytes, own.scales.value, values);
+    return !std::isnan(key_scale) && !std::isnan(value_scale);
   } else {
     std::memcpy(own.keys.data() + offset, k, static_cast<size_t>(own.row_bytes));
     std::memcpy(own.values.data() + offset, v, static_cast<size_t>(own.row_bytes));
   }
+  return true;
 }
 
 ops::KvView KvCache::View(int layer) const {

@@ -43,8 +43,10 @@ class KvCache {
   static Result<KvCache> Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch,
                                 std::span<const KvScales> scales = {});
 
-  // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim].
-  void Write(int layer, int64_t position, const float* k, const float* v, const kernels::Kernels& kernels);
+  // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim]. False: there is a NaN, which 8 bits
+  // cannot hold; other caches keep it, so that it shows in the result.
+  [[nodiscard]] bool Write(int layer, int64_t position, const float* k, const float* v,
+                           const kernels::Kernels& kernels);
   // What `layer` reads, be it an owner or not.
   ops::KvView View(int layer) const;
 

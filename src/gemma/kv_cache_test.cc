@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace carat::gemma {
 namespace {
 
@@ -22,8 +24,8 @@ void WriteTokens(KvCache& cache, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t position = cache.length() + i;
     const std::vector<float> k(4, static_cast<float>(position)), v(4, -static_cast<float>(position));
-    cache.Write(0, position, k.data(), v.data(), Scalar());
-    cache.Write(1, position, k.data(), v.data(), Scalar());
+    EXPECT_TRUE(cache.Write(0, position, k.data(), v.data(), Scalar()));
+    EXPECT_TRUE(cache.Write(1, position, k.data(), v.data(), Scalar()));
   }
   cache.Extend(count);
 }
@@ -107,6 +109,22 @@ TEST(KvCache, EightBitsKeepCodesOfTheScalesOfTheLayer) {
   EXPECT_EQ(reinterpret_cast<const int8_t*>(sliding.values)[7 * 2 + 1], -28);
   EXPECT_EQ(reinterpret_cast<const int8_t*>(global.keys)[5 * 4], 2);  // 2.5 steps, to even
   EXPECT_EQ(cache->resident_bytes(), 8u * 2 * (2 + 4));
+}
+
+TEST(KvCache, EightBitsHoldNoNan) {
+  const DecoderConfig config = TwoOwners();
+  const std::vector<KvScales> scales(4, {.key = 0.5f, .value = 0.25f});
+  const float number[4] = {1, 2, 3, 4}, nan[4] = {1, 2, 3, std::numeric_limits<float>::quiet_NaN()};
+  auto bytes = KvCache::Create(config, kernels::KvType::kI8, 64, 4, scales);
+  auto floats = KvCache::Create(config, kernels::KvType::kF32, 64, 4);
+  ASSERT_TRUE(bytes && floats);
+  for (const kernels::Kernels* table : kernels::AllKernels()) {
+    if (!kernels::Supported(*table)) continue;
+    EXPECT_TRUE(bytes->Write(1, 0, number, number, *table));
+    EXPECT_FALSE(bytes->Write(1, 1, nan, number, *table));
+    EXPECT_FALSE(bytes->Write(1, 1, number, nan, *table));
+    EXPECT_TRUE(floats->Write(1, 1, nan, nan, *table));
+  }
 }
 
 }  // namespace
