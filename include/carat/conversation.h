@@ -32,9 +32,10 @@ struct Reply {
   std::string thought;
   std::vector<ToolCall> tool_calls;
   StopReason stop = StopReason::kEndOfTurn;
-  int prompt_tokens = 0;  // of the whole conversation
-  int reused_tokens = 0;  // of those, already in the session
-  int answer_tokens = 0;  // without the one that ended the turn
+  int prompt_tokens = 0;   // of the whole conversation
+  int reused_tokens = 0;   // of those, already in the session
+  int answer_tokens = 0;   // without the one that ended the turn
+  int decoded_tokens = 0;  // of those, how many were computed: nothing comes after a last one, so that need not be
   double prefill_seconds = 0;
   double decode_seconds = 0;
 };

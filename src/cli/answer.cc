@@ -108,6 +108,7 @@ std::string ReplyJson(const Reply& reply, const Session& session, std::string_vi
   const Json numbers = {{"prompt_tokens", reply.prompt_tokens},
                         {"reused_tokens", reply.reused_tokens},
                         {"answer_tokens", reply.answer_tokens},
+                        {"decoded_tokens", reply.decoded_tokens},
                         {"load_seconds", engine.stats().load_seconds},
                         {"prefill_seconds", reply.prefill_seconds},
                         {"decode_seconds", reply.decode_seconds},
@@ -129,7 +130,7 @@ std::string StatsText(const Reply& reply, const Session& session) {
   std::string out;
   out += fmt::format("load     {:.2f} s\n", stats.load_seconds);
   out += fmt::format("prefill  {}\n", prefill);
-  out += fmt::format("decode   {}\n", TokensInTime(reply.answer_tokens, reply.decode_seconds));
+  out += fmt::format("decode   {}\n", TokensInTime(reply.decoded_tokens, reply.decode_seconds));
   out += fmt::format("memory   {} at the peak\n", Bytes(ProcBytes("/proc/self/status", "VmHWM")));
   const ModelInfo& info = session.engine().info();
   out += fmt::format("weights  {} mapped; {} are read for a decoded token\n", Bytes(info.weight_bytes),

@@ -71,6 +71,14 @@ TEST(ConversationTest, ComputesAgainWhatTheWindowsForgot) {
   EXPECT_EQ(Logits(conversation), Logits(fresh));
 }
 
+TEST(ConversationTest, GoesOnAfterAnAnswerThatWasCutOff) {
+  Conversation conversation = NewConversation({.max_tokens = 1});
+  const Reply first = Ask(conversation, "What is the capital of France?");
+  EXPECT_EQ(first.text, "Paris");
+  ASSERT_TRUE(conversation.set_options({}));
+  EXPECT_EQ(AskBoth(conversation, "What is the capital of Italy?").reused_tokens, first.prompt_tokens);
+}
+
 TEST(ConversationTest, DropsOldThoughts) {
   Conversation conversation = NewConversation({.think = true});
   const Reply first = AskBoth(conversation, "What is the capital of France?");
@@ -92,10 +100,6 @@ TEST(ConversationTest, DoesNotShowThoughtsThatNobodyAskedFor) {
   EXPECT_EQ(reply.text, "Hi");
 }
 
-// Where rendering the messages would give other tokens than the model gave: arguments in another order and with other
-// spaces, and what was said before the call behind its result.
-// The same exchange in messages from outside, whose tokens nobody knows.
-// A call that the model did not close cannot be gone on from: the message is rendered instead.
 TEST(ConversationTest, GivesAnotherAnswer) {
   Conversation conversation = NewConversation({.tools_json = kTools});
   EXPECT_EQ(conversation.DropAnswer().error().message, "there is no answer to drop");

@@ -52,6 +52,8 @@ TEST(ConversationToolsTest, GoesOnWithTheResultsOfTools) {
   }
 }
 
+// Where rendering the messages would give other tokens than the model gave: arguments in another order and with other
+// spaces, and what was said before the call behind its result.
 TEST(ConversationToolsTest, KeepsTheTokensOfARunningExchange) {
   Conversation conversation = NewConversation({.tools_json = kTools});
   PutIntoMouth(conversation, "Let me see.<|tool_call>call:get_time{z:1, a:2.50}<tool_call|><|tool_response>");
@@ -81,6 +83,7 @@ TEST(ConversationToolsTest, KeepsTheTokensOfARunningExchange) {
       << Tokens(conversation);
 }
 
+// The same exchange in messages from outside, whose tokens nobody knows.
 TEST(ConversationToolsTest, PutsTextBeforeTheCallsOfAnExchangeThatGoesOn) {
   Conversation conversation = NewConversation({.think = true, .tools_json = kTools});
   ASSERT_TRUE(conversation.AddMessages(R"([{"role": "user", "content": "Time?"},
@@ -132,6 +135,7 @@ TEST(ConversationToolsTest, WaitsForTheResultsOfAllCalls) {
             std::string::npos);
 }
 
+// A call that the model did not close cannot be gone on from: the message is rendered instead.
 TEST(ConversationToolsTest, RendersCallsThatWereNotClosed) {
   Conversation conversation = NewConversation({.tools_json = kTools});
   PutIntoMouth(conversation, R"(<|tool_call>call:get_time{city:<|"|>Rome<|"|>}<turn|>)");

@@ -39,9 +39,10 @@ Status Prefill(Session& session, std::span<const TokenId> ids, Reply& reply) {
   const std::span<const TokenId> tokens = session.tokens();
   const auto common = std::ranges::mismatch(tokens, ids).in1 - tokens.begin();
   // What a sliding window has forgotten, Truncate computes again.
-  const bool is_kept = session.impl().decoder->cache().CanTruncate(common);
+  const gemma::KvCache& cache = session.impl().decoder->cache();
+  const int64_t computed = std::min<int64_t>(common, cache.length());
   reply.prompt_tokens = static_cast<int>(ids.size());
-  reply.reused_tokens = is_kept ? static_cast<int>(common) : 0;
+  reply.reused_tokens = cache.CanTruncate(computed) ? static_cast<int>(computed) : 0;
   TRY(session.Truncate(static_cast<int>(common)));
   TRY(session.Append(ids.subspan(static_cast<size_t>(common))));
   TRY(session.Logits());
@@ -62,16 +63,17 @@ Result<std::optional<TokenId>> GenerateTokens(Session& session, int max_tokens, 
     } else if (session.length() == session.context()) {
       stop = StopReason::kContextFull;  // not before: an answer that fits exactly is whole
     } else {
-      const bool goes_on = on_token(token);
-      TRY(session.Append({&token, 1}));
       ++reply.answer_tokens;
-      if (!goes_on) {
+      if (!on_token(token)) {
         stop = StopReason::kCancelled;
       } else if (guard.Push(token)) {
         stop = StopReason::kLoop;
       } else if (reply.answer_tokens == max_tokens) {
         stop = StopReason::kMaxTokens;
       }
+      // Of a last token nobody wants the logits, unless the session goes on.
+      TRY(stop ? session.impl().AppendForLater(token) : session.Append({&token, 1}));
+      if (!stop) ++reply.decoded_tokens;
     }
     if (stop) reply.stop = *stop;
   }

@@ -22,8 +22,9 @@ Status CheckMaxTokens(int max_tokens);  // kUsage
 Status Prefill(Session& session, std::span<const TokenId> ids, Reply& reply);
 
 // Chooses and appends tokens until something ends the answer, and says so in the reply's stop, with answer_tokens and
-// decode_seconds. Every token appended was handed to on_token first, which returns false to stop (kCancelled). Returned
-// is the token that ended the answer, if one did: it is neither appended nor handed over nor counted.
+// decoded_tokens and decode_seconds. Every token appended was handed to on_token first, which returns false to stop
+// (kCancelled). Returned is the token that ended the answer, if one did: it is neither appended nor handed over nor
+// counted.
 Result<std::optional<TokenId>> GenerateTokens(Session& session, int max_tokens, const ChooseToken& choose,
                                               const std::function<bool(TokenId)>& on_token, Reply& reply);
 

@@ -102,14 +102,32 @@ Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gem
   return {};
 }
 
+Status Session::Impl::AppendForLater(TokenId id) {
+  CHECK(!last_waits());
+  TRY(CheckAppend({&id, 1}));
+  tokens.push_back(id);
+  logits_valid = hidden_valid = false;
+  return {};
+}
+
 Status Session::Append(std::span<const TokenId> ids) {
-  TRY(impl_->CheckAppend(ids));
-  return impl_->Run(ids, /*all_rows=*/false, {}, {});
+  Impl& it = *impl_;
+  TRY(it.CheckAppend(ids));
+  if (!it.last_waits()) return it.Run(ids, /*all_rows=*/false, {}, {});
+  const TokenId waiting = it.tokens.back();
+  std::vector<TokenId> all = {waiting};
+  all.insert(all.end(), ids.begin(), ids.end());
+  it.tokens.pop_back();
+  const size_t computed = it.tokens.size();
+  Status status = it.Run(all, /*all_rows=*/false, {}, {});
+  if (it.tokens.size() == computed) it.tokens.push_back(waiting);  // interrupted: it waits on
+  return status;
 }
 
 Status Session::AppendWithLogits(std::span<const TokenId> ids,
                                  const std::function<void(int64_t, std::span<const float>)>& rows) {
   TRY(impl_->CheckAppend(ids));
+  if (impl_->last_waits()) TRY(Append({}));
   const auto vocabulary = static_cast<size_t>(impl_->engine->impl().model.config.vocabulary);
   AlignedBuffer<float> logits(vocabulary * kLogitRows);
   return impl_->Run(ids, /*all_rows=*/true, {}, [&](int64_t first, int64_t count) {
@@ -124,7 +142,7 @@ Status Session::AppendWithLogits(std::span<const TokenId> ids,
 Result<std::span<const float>> Session::Logits() {
   Impl& it = *impl_;
   if (it.tokens.empty()) return Fail(ErrorCode::kUsage, "a session without tokens has no logits; append a BOS first");
-  if (!it.hidden_valid) {  // after a rollback, or an interrupted prompt: compute the last token again
+  if (!it.hidden_valid) {  // after a rollback, or an interrupted prompt, or where it waits: compute the last token
     const TokenId last = it.tokens.back();
     TRY(Truncate(length() - 1));
     TRY(it.Run({&last, 1}, /*all_rows=*/false, {}, {}));

@@ -23,9 +23,13 @@ struct Session::Impl {
   Status Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
              const std::function<void(int64_t first, int64_t count)>& on_rows);
 
+  // Appends one token that is not computed before the session goes on: with the next ones, or for its logits.
+  Status AppendForLater(TokenId id);
+  bool last_waits() const { return static_cast<int64_t>(tokens.size()) > decoder->cache().length(); }
+
   std::shared_ptr<const Engine> engine;
   std::unique_ptr<gemma::Decoder> decoder;
-  std::vector<TokenId> tokens;
+  std::vector<TokenId> tokens;  // the cache has all of them, or all but the last
   sample::Sampler sampler;
   ProgressCallback progress;
   AlignedBuffer<float> logits;  // [vocabulary]
