@@ -15,17 +15,30 @@ namespace {
 std::unexpected<Error> FailErrno(ErrorCode code, const std::filesystem::path& path) {
   return Fail(code, path.string() + ": " + std::strerror(errno));
 }
+
+const char* KindOf(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+std::unexpected<Error> FailKind(const std::filesystem::path& path, mode_t mode) {
+  return Fail(ErrorCode::kBadModel, path.string() + ": is " + KindOf(mode) + "; only a regular file can be mapped");
+}
 }  // namespace
 
 Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   MappedFile file;
   file.path_ = path;
+  struct stat info{};
+  // Looked at before it is opened too: sockets cannot be, and opening a device can do something.
+  if (::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) return FailKind(path, info.st_mode);
   file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer would wait for one
   if (file.fd_ < 0)
     return FailErrno(errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kFailure, path);
-  struct stat info{};
   if (::fstat(file.fd_, &info) != 0) return FailErrno(ErrorCode::kFailure, path);
-  if (!S_ISREG(info.st_mode)) return Fail(ErrorCode::kFailure, path.string() + ": not a regular file");
+  if (!S_ISREG(info.st_mode)) return FailKind(path, info.st_mode);
   if (info.st_size == 0) return file;
   file.size_ = static_cast<size_t>(info.st_size);
   void* address = ::mmap(nullptr, file.size_, PROT_READ, MAP_SHARED, file.fd_, 0);

@@ -16,7 +16,8 @@ namespace carat {
 class MappedFile {
  public:
   MappedFile() = default;
-  // Error: kNotFound if there is no such file, kFailure if it cannot be read. A file of no bytes maps to an empty span.
+  // Errors: kNotFound if there is no such file, kBadModel if it is a folder, pipe, device or socket, kFailure if it
+  // cannot be read. A file of no bytes maps to an empty span.
   static Result<MappedFile> Open(const std::filesystem::path& path);
 
   MappedFile(MappedFile&& other) noexcept;

@@ -1,9 +1,15 @@
 #include "base/mapped_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
+#include <string>
+#include <utility>
 
 namespace carat {
 namespace {
@@ -40,10 +46,32 @@ TEST(MappedFile, NamesWhatItCannotOpen) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
   EXPECT_NE(missing.error().message.find("/no/such/file"), std::string::npos);
-  EXPECT_FALSE(MappedFile::Open(testing::TempDir()));
   auto empty = MappedFile::Open(Write("empty", ""));
   ASSERT_TRUE(empty);
   EXPECT_TRUE(empty->bytes().empty());
+}
+
+TEST(MappedFile, RefusesWhatIsNoRegularFile) {
+  const std::string pipe = testing::TempDir() + "/carat_pipe", socket_path = testing::TempDir() + "/carat_socket";
+  ::unlink(pipe.c_str());
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
+  ASSERT_LT(socket_path.copy(address.sun_path, sizeof(address.sun_path) - 1), sizeof(address.sun_path) - 1);
+  ::unlink(address.sun_path);
+  const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  for (const auto& [path, kind] : {std::pair{testing::TempDir(), "a folder"},
+                                   {pipe, "a pipe"},
+                                   {std::string(address.sun_path), "a socket"},
+                                   {std::string("/dev/zero"), "a device"}}) {
+    const auto file = MappedFile::Open(path);
+    ASSERT_FALSE(file) << path;
+    EXPECT_EQ(file.error().code, ErrorCode::kBadModel);
+    EXPECT_EQ(file.error().message, path + ": is " + kind + "; only a regular file can be mapped");
+  }
+  ::close(listener);
+  ::unlink(address.sun_path);
+  ::unlink(pipe.c_str());
 }
 
 }  // namespace

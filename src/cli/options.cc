@@ -6,10 +6,14 @@
 #include <cerrno>
 #include <charconv>
 #include <climits>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <memory>
+#include <system_error>
+#include <utility>
 
 #include "base/try.h"
 
@@ -36,6 +40,17 @@ CLI::Validator AtLeastZero() {
             return IsWhole<int>(word) ? "" : "'" + word + "' is no whole number from 0 to " + std::to_string(INT_MAX);
           },
           "COUNT"};
+}
+
+std::optional<std::string> TakeModelFromEnvironment(std::string& model) {
+  const char* named = std::getenv("CARAT_MODEL");
+  if (named == nullptr || *named == '\0' || model == named) return std::nullopt;
+  return std::exchange(model, named);
+}
+
+bool LooksLikeModel(const std::string& word) {
+  std::error_code error;
+  return word.find('/') != word.npos || word.ends_with(".gguf") || std::filesystem::exists(word, error);
 }
 
 void EngineFlags::AddTo(CLI::App& command) {

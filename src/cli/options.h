@@ -39,6 +39,12 @@ struct SessionFlags {
   Result<Session> Create(Console& console, std::shared_ptr<const Engine> engine) const;
 };
 
+// With CARAT_MODEL set, MODEL may be left out before other words: the first of those was then read as MODEL. Returns
+// that word, and `model` becomes the environment's; none if there is nothing to exchange.
+std::optional<std::string> TakeModelFromEnvironment(std::string& model);
+// Is `word` a model rather than the first word of a text? A file or folder, or a name that can only be meant as one.
+bool LooksLikeModel(const std::string& word);
+
 // For counts: CLI11's own check names a range of 300 digits.
 CLI::Validator AtLeastZero();
 

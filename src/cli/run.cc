@@ -30,27 +30,19 @@ struct RunFlags {
   ConversationOptions conversation;
   std::string tools_file, messages_file;
   bool raw = false, json = false, stats = false;
+  bool system_is_typed = false;  // rather than a default from the environment
 };
 
-// With CARAT_MODEL set, the first word may be the prompt's already.
-void TakeModelFromEnvironment(RunFlags& flags) {
-  const char* model = std::getenv("CARAT_MODEL");
-  std::error_code error;
-  if (model == nullptr || *model == '\0' || flags.engine.model == model) return;
-  const std::string_view word = flags.engine.model;
-  if (word.find('/') != word.npos || word.ends_with(".gguf")) return;  // meant as a model, be it there or not
-  if (std::filesystem::exists(word, error)) return;
-  flags.prompt.insert(flags.prompt.begin(), std::exchange(flags.engine.model, model));
+// On the command line, not in the environment.
+bool IsTyped(const CLI::Option& option) {
+  const char* value = std::getenv(option.get_envname().c_str());
+  return option.count() > 0 && (value == nullptr || option.results().front() != value);
 }
 
 // --raw has no use for what chats need. Typed beside it, that is a mistake; in the environment it is meant for chats.
 void DropChatOptions(const CLI::App& command, RunFlags& flags) {
-  for (const char* name : {"--system", "--think", "--tools", "--messages"}) {
-    const CLI::Option* option = command.get_option(name);
-    const char* value = std::getenv(option->get_envname().c_str());
-    const bool from_environment = value != nullptr && *value != '\0';
-    if (option->count() > 0 && !from_environment) throw CLI::ExcludesError("--raw", name);
-  }
+  for (const char* name : {"--system", "--think", "--tools", "--messages"})
+    if (IsTyped(*command.get_option(name))) throw CLI::ExcludesError("--raw", name);
   flags.conversation.system.clear();
   flags.conversation.think = false;
   flags.tools_file.clear();
@@ -67,10 +59,16 @@ Result<std::string> ReadPrompt(const RunFlags& flags, Console& console) {
   return prompt + piped;
 }
 
+// What is wrong with `path`'s content, with its name before it.
+Status Naming(const std::string& path, Status status) {
+  if (!status) status.error().message.insert(0, (path == "-" ? "standard input" : path) + ": ");
+  return status;
+}
+
 // An empty file is an accident, not a wish for nothing.
 Result<std::string> ReadJsonFile(const std::string& path, Console& console) {
   TRY_ASSIGN(std::string text, ReadInput(console, path));
-  if (text.find_first_not_of(" \t\r\n") == text.npos) return Fail(ErrorCode::kUsage, path + ": is empty");
+  if (text.find_first_not_of(" \t\r\n") == text.npos) TRY(Naming(path, Fail(ErrorCode::kUsage, "is empty")));
   return text;
 }
 
@@ -116,16 +114,35 @@ std::string LastMessage(const Conversation& conversation) {
   return messages.substr(begin, end - begin);
 }
 
+// What a chat begins with: texts of the files that the user named.
+struct ChatFiles {
+  std::string tools, messages;
+};
+
+Result<Conversation> NewConversation(const RunFlags& flags, Session session, const ChatFiles& files) {
+  ConversationOptions options = flags.conversation;
+  TRY_ASSIGN(Conversation conversation, Conversation::Create(std::move(session), options));
+  options.tools_json = files.tools;
+  TRY(Naming(flags.tools_file, conversation.set_options(options)));
+  if (files.messages.empty()) return conversation;
+  TRY(Naming(flags.messages_file, conversation.AddMessages(files.messages)));
+  if (flags.system_is_typed && conversation.options().system != options.system) {
+    return Fail(ErrorCode::kUsage, fmt::format("{}: begins with a system message, and --system gives another one; "
+                                               "leave out one of them",
+                                               flags.messages_file));
+  }
+  return conversation;
+}
+
 Status RunConversation(const RunFlags& flags, Console& console, Session session, const std::string& prompt,
-                       const std::string& messages) {
-  TRY_ASSIGN(Conversation conversation, Conversation::Create(std::move(session), flags.conversation));
+                       const ChatFiles& files) {
+  TRY_ASSIGN(Conversation conversation, NewConversation(flags, std::move(session), files));
   const ModelInfo& info = conversation.session().engine().info();
   if (!info.has_chat_template && !flags.json) {
     console.Note(
         fmt::format("carat: {} comes without a chat template; if it was never taught to chat, --raw is its use\n",
                     WithoutControls(info.name, /*lines=*/false)));
   }
-  if (!messages.empty()) TRY(conversation.AddMessages(messages));
   if (!prompt.empty()) TRY(conversation.AddUser(prompt));
   if (!conversation.has_question() && console.stdin_is_terminal() && !flags.json) {
     return RunChat(console, conversation, flags.stats);
@@ -137,16 +154,18 @@ Status RunConversation(const RunFlags& flags, Console& console, Session session,
 }
 
 Status Run(RunFlags flags, Console& console) {
-  TakeModelFromEnvironment(flags);
+  if (!LooksLikeModel(flags.engine.model)) {
+    if (auto word = TakeModelFromEnvironment(flags.engine.model)) flags.prompt.insert(flags.prompt.begin(), *word);
+  }
   if (flags.tools_file == "-" && flags.messages_file == "-") {
     return Fail(ErrorCode::kUsage, "standard input can hold the tools or the messages, but not both");
   }
-  std::string messages;
+  ChatFiles files;
   if (!flags.tools_file.empty()) {
-    TRY_ASSIGN(flags.conversation.tools_json, ReadJsonFile(flags.tools_file, console));
+    TRY_ASSIGN(files.tools, ReadJsonFile(flags.tools_file, console));
   }
   if (!flags.messages_file.empty()) {
-    TRY_ASSIGN(messages, ReadJsonFile(flags.messages_file, console));
+    TRY_ASSIGN(files.messages, ReadJsonFile(flags.messages_file, console));
   }
   TRY_ASSIGN(const std::string prompt, ReadPrompt(flags, console));
   const bool may_chat = console.stdin_is_terminal() && !flags.raw && !flags.json;
@@ -156,7 +175,7 @@ Status Run(RunFlags flags, Console& console) {
   TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
   TRY_ASSIGN(Session session, flags.session.Create(console, std::move(engine)));
   return flags.raw ? RunRaw(flags, console, std::move(session), prompt)
-                   : RunConversation(flags, console, std::move(session), prompt, messages);
+                   : RunConversation(flags, console, std::move(session), prompt, files);
 }
 
 }  // namespace
@@ -189,6 +208,7 @@ void AddRun(CLI::App& app, Action& action) {
   flags->session.AddTo(*command);
   command->callback([flags, command, &action] {
     if (flags->raw) DropChatOptions(*command, *flags);
+    flags->system_is_typed = IsTyped(*command->get_option("--system"));
     action = [flags](Console& console) -> Status { return Run(*flags, console); };
   });
 }

@@ -13,6 +13,7 @@
 #include "base/try.h"
 #include "cli/commands.h"
 #include "cli/json_lines.h"
+#include "cli/options.h"
 #include "engine/text_model.h"
 
 namespace carat::cli {
@@ -38,7 +39,8 @@ Result<Json> TokenizeLine(const text::Tokenizer& tokenizer, bool special, const 
   return Json{{"ids", tokenizer.Encode(text->get_ref<const std::string&>(), special)}};
 }
 
-Status Tokenize(Console& console, const TokenizeFlags& flags) {
+Status Tokenize(Console& console, TokenizeFlags flags) {
+  if (!flags.text && !LooksLikeModel(flags.model)) flags.text = TakeModelFromEnvironment(flags.model);
   if (flags.jsonl && flags.text) return Fail(ErrorCode::kUsage, "--jsonl reads stdin; leave out the TEXT");
   TRY_ASSIGN(const TextModel model, LoadTextModel(flags.model));
   if (flags.jsonl) {
@@ -90,7 +92,10 @@ Result<std::vector<TokenId>> ReadIds(const text::Tokenizer& tokenizer, std::stri
   return ids;
 }
 
-Status Detokenize(Console& console, const TokenizeFlags& flags) {
+Status Detokenize(Console& console, TokenizeFlags flags) {
+  if (!LooksLikeModel(flags.model)) {
+    if (auto id = TakeModelFromEnvironment(flags.model)) flags.ids.insert(flags.ids.begin(), *id);
+  }
   if (flags.jsonl && !flags.ids.empty()) return Fail(ErrorCode::kUsage, "--jsonl reads stdin; leave out the IDS");
   TRY_ASSIGN(const TextModel model, LoadTextModel(flags.model));
   if (flags.jsonl) {
@@ -110,7 +115,8 @@ void AddTokenize(CLI::App& app, Action& action) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* tokenize = app.add_subcommand("tokenize", "Text to token ids");
   flags->AddTo(*tokenize);
-  tokenize->add_option("TEXT", flags->text, "The text; without it, all of stdin");
+  tokenize->add_option("TEXT", flags->text,
+                       "The text; without it, all of stdin. MODEL may be left out if CARAT_MODEL is set");
   tokenize->add_flag("--special", flags->special, "Let control strings such as <bos> become their tokens");
   tokenize->add_flag("--jsonl", flags->jsonl, R"(For every line {"text": ...} of stdin, a line {"ids": [...]})");
   tokenize->callback([flags, &action] { action = [flags](Console& console) { return Tokenize(console, *flags); }; });
@@ -118,7 +124,8 @@ void AddTokenize(CLI::App& app, Action& action) {
   auto back = std::make_shared<TokenizeFlags>();
   CLI::App* detokenize = app.add_subcommand("detokenize", "Token ids to text");
   back->AddTo(*detokenize);
-  detokenize->add_option("IDS", back->ids, "The ids; without them, all of stdin");
+  detokenize->add_option("IDS", back->ids,
+                         "The ids; without them, all of stdin. MODEL may be left out if CARAT_MODEL is set");
   detokenize->add_flag("--special", back->special, "Show control tokens as their strings; else they are left out");
   detokenize->add_flag("--jsonl", back->jsonl, R"(For every line {"ids": [...]} of stdin, a line {"text": ...})");
   detokenize->callback([back, &action] { action = [back](Console& console) { return Detokenize(console, *back); }; });

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -72,6 +73,11 @@ Status Trace(Console& console, const TraceFlags& flags) {
     auto read = ReadTraceReference(flags.reference);
     if (!read) return std::unexpected(NamedByUser(read.error()));
     reference = std::move(*read);
+    if (!reference.has_tolerances) {
+      const std::string json_path = std::filesystem::path(flags.reference).replace_extension(".json").string();
+      console.Note(fmt::format("carat: there are no tolerances ({} is missing): nothing may differ by a bit\n",
+                               WithoutControls(json_path, /*lines=*/false)));
+    }
   }
   TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
   TraceOptions options = flags.options;
@@ -88,11 +94,13 @@ void AddTrace(CLI::App& app, Action& action) {
   CLI::App* command =
       app.add_subcommand("trace", "Write every activation of a model, or compare them with a reference");
   flags->engine.AddTo(*command);
-  command->add_option("INPUT", flags->input, "A safetensors file with the tokens: 'input_ids', I32 or I64")->required();
+  command->add_option("INPUT", flags->input,
+                      "A safetensors file with the tokens: 'input_ids', I32 or I64. MODEL may be left out before it if "
+                      "CARAT_MODEL is set");
   command->add_option("-o,--output", flags->output, "The safetensors file to write");
   command->add_option("--compare", flags->reference,
-                      "A reference (tolerances in the .json beside it): print the largest differences; exit code 1 "
-                      "beyond a tolerance");
+                      "A reference: print the largest differences; exit code 1 beyond a tolerance. Tolerances are in "
+                      "the .json beside it; without that file nothing may differ by a bit");
   command->add_option("--chunk", flags->options.chunk, "Tokens computed at a time; 0: all")
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
@@ -101,7 +109,12 @@ void AddTrace(CLI::App& app, Action& action) {
   command->add_option("--generate", flags->options.generate, "Likeliest tokens to go on with; none stops it")
       ->check(AtLeastZero())
       ->capture_default_str();
-  command->callback([flags, &action] { action = [flags](Console& console) { return Trace(console, *flags); }; });
+  command->callback([flags, &action] {
+    // One word alone is the input.
+    if (flags->input.empty()) flags->input = TakeModelFromEnvironment(flags->engine.model).value_or("");
+    if (flags->input.empty()) throw CLI::RequiredError("INPUT");
+    action = [flags](Console& console) { return Trace(console, *flags); };
+  });
 }
 
 }  // namespace carat::cli

@@ -135,6 +135,7 @@ Result<TraceReference> ReadTraceReference(const std::filesystem::path& path) {
   std::filesystem::path json_path = path;
   json_path.replace_extension(".json");
   if (!std::filesystem::exists(json_path)) return reference;
+  reference.has_tolerances = true;
   TRY_ASSIGN(const MappedFile file, MappedFile::Open(json_path));
   TRY_ASSIGN(const Json json, ParseJson(file.text(), json_path.string()));
   const JsonObject root = {&json, json_path.string()};

@@ -23,6 +23,7 @@ Status WriteTrace(const std::filesystem::path& path, std::span<const TraceTensor
 struct TraceReference {
   std::vector<TraceTensor> tensors;
   std::map<std::string, double, std::less<>> tolerance;
+  bool has_tolerances = false;  // N.json was there
 };
 Result<TraceReference> ReadTraceReference(const std::filesystem::path& path);
 

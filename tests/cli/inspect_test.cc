@@ -1,4 +1,6 @@
 // carat inspect.
+#include <sys/stat.h>
+
 #include <filesystem>
 
 #include "base/json.h"
@@ -144,6 +146,9 @@ TEST_F(InspectCommandTest, ShowsTheTensorsOfModelsThatDoNotRun) {
 TEST_F(InspectCommandTest, Mistakes) {
   EXPECT_TRUE(FailsWith(RunCarat({"inspect", Path("nothing.gguf")}), 3, "nothing.gguf: no such file or folder"));
   EXPECT_TRUE(FailsWith(RunCarat({"inspect", Write("x.gguf", "GGUF")}), 4, "x.gguf: too short"));
+  ASSERT_EQ(mkfifo(Path("pipe.gguf").c_str(), 0600), 0);
+  EXPECT_TRUE(FailsWith(RunCarat({"inspect", Path("pipe.gguf")}), 4, "pipe.gguf: is a pipe; only a regular file"));
+  EXPECT_TRUE(FailsWith(RunCarat({"tokenize", "/dev/null", "x"}), 4, "/dev/null: is a device; only a regular file"));
   EXPECT_TRUE(FailsWith(RunCarat({"inspect"}), 2, "MODEL is required"));
 }
 

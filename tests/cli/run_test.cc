@@ -97,11 +97,33 @@ TEST_F(RunCommandTest, ContinuesATextWithoutTheChatFormat) {
   const Json json = Parse(Run({"--raw", "--max-tokens", "3", "--json", "a a a a"}));
   EXPECT_EQ(json["prompt_tokens"], 5);  // with the token that starts every prompt
   EXPECT_EQ(json["answer_tokens"], 3);
+  EXPECT_EQ(json["decoded_tokens"], 2);
   EXPECT_EQ(json["stop"], "max_tokens");
   EXPECT_FALSE(json.contains("message"));
   EXPECT_EQ(Run({"--raw", "--max-tokens", "3"}, {.input = "a a a a\n"}).out, json["text"].get<std::string>() + "\n");
   EXPECT_TRUE(FailsWith(Run({"--raw", "--think", "x"}), 2, "--think"));
   EXPECT_TRUE(FailsWith(Run({"--raw", "--messages", "x"}), 2, "--messages"));
+  // In the environment they are meant for chats.
+  for (const char* name : {"CARAT_SYSTEM", "CARAT_THINK", "CARAT_TOOLS", "CARAT_MESSAGES"}) {
+    const Surroundings surroundings = {.environment = {{name, "1"}}};
+    EXPECT_EQ(Run({"--raw", "--max-tokens", "3", "a a a a"}, surroundings).exit_code, 0) << name;
+    EXPECT_TRUE(FailsWith(Run({"--raw", "--system", "x", "a"}, surroundings), 2, "--system"));
+  }
+}
+
+TEST_F(RunCommandTest, ASystemMessageComesFromOnePlace) {
+  const std::string messages = R"([{"role": "system", "content": "Be brief."}, {"role": "user", "content": ")";
+  const std::string file = Write("messages.json", messages + kFrance + "\"}]");
+  EXPECT_TRUE(FailsWith(Run({"--messages", file, "--system", "Be long."}), 2,
+                        file + ": begins with a system message, and --system gives another one"));
+  EXPECT_EQ(Run({"--messages", file, "--system", "Be brief."}).out, "Paris.\n");
+  // The environment holds a default.
+  const auto prompt_tokens = [&](const Surroundings& surroundings) {
+    return Parse(Run({"--messages", file, "--json"}, surroundings))["prompt_tokens"];
+  };
+  EXPECT_EQ(prompt_tokens({.environment = {{"CARAT_SYSTEM", "Be very, very long."}}}), prompt_tokens({}));
+  const std::string plain = Write("plain.json", R"([{"role": "user", "content": ")" + kFrance + "\"}]");
+  EXPECT_EQ(Run({"--messages", plain, "--system", "Be brief."}).out, "Paris.\n");
 }
 
 TEST_F(RunCommandTest, NumbersAndWordsThatMakeNoSense) {
@@ -198,8 +220,12 @@ TEST_F(RunCommandTest, Mistakes) {
   EXPECT_TRUE(FailsWith(Run({"x", "--max-tokens", "-1"}), 2, "-1"));
   EXPECT_TRUE(FailsWith(Run({"x", "--temperature", "-1"}), 2, "temperature"));
   EXPECT_TRUE(FailsWith(Run({"x", "--tools", "-", "--messages", "-"}), 2, "not both"));
-  EXPECT_TRUE(FailsWith(Run({"x", "--tools", Write("tools", "[")}), 2, "the list of tools is not valid JSON"));
-  EXPECT_TRUE(FailsWith(Run({"--messages", Write("m", "[1]")}), 2, "message 0: needs a role"));
+  EXPECT_TRUE(FailsWith(Run({"x", "--tools", Write("tools", "[")}), 2, Path("tools: the list of tools is not valid")));
+  EXPECT_TRUE(FailsWith(Run({"x", "--tools", Write("tools", "{}")}), 2, Path("tools: the tools must be a JSON list")));
+  EXPECT_TRUE(FailsWith(Run({"--tools", "-", "x"}, {.input = "[1]"}), 2, "standard input: tool 0"));
+  EXPECT_TRUE(FailsWith(Run({"--tools", "-", "x"}, {.input = "\n"}), 2, "standard input: is empty"));
+  EXPECT_TRUE(FailsWith(Run({"--messages", Write("m", "[1]")}), 2, Path("m: message 0: needs a role")));
+  EXPECT_TRUE(FailsWith(Run({"--messages", Write("m", "[")}), 2, Path("m: the list of messages is not valid JSON")));
   EXPECT_TRUE(FailsWith(Run({"--messages", Write("m", "[]")}), 2, "there is nothing to answer"));
   EXPECT_TRUE(FailsWith(Run({"--messages", Write("m", R"([{"role": "user", "content": "x"}, {"role": "assistant",
       "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]}])")}),

@@ -89,6 +89,22 @@ TEST_F(TokenizeCommandTest, Mistakes) {
   EXPECT_TRUE(FailsWith(Tokenize({"a"}), 4, "tokenizer.json: has no \"model\""));
 }
 
+TEST_F(TokenizeCommandTest, TheModelMayComeFromTheEnvironment) {
+  const auto run = [&](std::vector<std::string> arguments, const std::string& input = {}) {
+    return RunCarat(arguments, {.input = input, .environment = {{"CARAT_MODEL", model_}}});
+  };
+  EXPECT_EQ(run({"tokenize", "ab a"}).out, "263 264\n");
+  EXPECT_EQ(run({"tokenize"}, "ab").out, "263\n");
+  EXPECT_EQ(run({"tokenize", "--jsonl"}, "{\"text\": \"ab\"}\n").out, "{\"ids\":[263]}\n");
+  EXPECT_TRUE(FailsWith(run({"tokenize", "ab", "--jsonl"}), 2, "leave out the TEXT"));
+  EXPECT_EQ(run({"detokenize", "263", "264"}).out, "ab a\n");
+  EXPECT_EQ(run({"detokenize", "263"}).out, "ab\n");
+  EXPECT_EQ(run({"detokenize"}, "263").out, "ab\n");
+  // A model that is named comes first.
+  EXPECT_TRUE(FailsWith(run({"tokenize", "none.gguf"}), 3, "none.gguf: no such file or folder"));
+  EXPECT_EQ(run({"tokenize", model_, "ab"}).out, "263\n");
+}
+
 TEST_F(TokenizeCommandTest, TakesAGgufFileWithoutWeights) {
   std::vector<std::string> tokens = {"<bos>", "a"};
   for (int byte = 0; byte < 256; ++byte) {

@@ -90,6 +90,8 @@ TEST_F(TraceCommandTest, ReferencesWithoutTolerancesAreComparedToTheBit) {
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Outcome outcome = RunCarat(arguments);
     EXPECT_EQ(outcome.exit_code, 0) << more.front() << ": " << outcome.out << outcome.err;
+    EXPECT_EQ(outcome.err,
+              "carat: there are no tolerances (" + Path("one.json") + " is missing): nothing may differ by a bit\n");
   }
 }
 
@@ -130,6 +132,16 @@ TEST_F(TraceCommandTest, OptionsComeFromTheEnvironmentToo) {
                      {.environment = {{"CARAT_EXACT", "1"}}})
                 .exit_code,
             0);
+}
+
+TEST_F(TraceCommandTest, TheModelMayComeFromTheEnvironment) {
+  const std::vector<std::string> arguments = {"trace", kDump, "--compare", kDump, "--exact"};
+  EXPECT_EQ(RunCarat(arguments, {.environment = {{"CARAT_MODEL", kModel}}}).exit_code, 0);
+  EXPECT_TRUE(FailsWith(RunCarat(arguments), 2, "INPUT is required"));
+  EXPECT_TRUE(FailsWith(RunCarat({"trace"}, {.environment = {{"CARAT_MODEL", kModel}}}), 2, "INPUT is required"));
+  const Outcome given = RunCarat({"trace", kModel, kDump, "--compare", kDump, "--exact"},
+                                 {.environment = {{"CARAT_MODEL", Path("none")}}});
+  EXPECT_EQ(given.exit_code, 0) << given.err;
 }
 
 TEST_F(TraceCommandTest, MistakesInTheCommandLine) {
