@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
+#include <string_view>
 
 #include "formats/checkpoint.h"
 #include "gemma/model.h"
@@ -14,30 +16,36 @@ using namespace carat;
 namespace {
 
 // A folder of this process with the weights of a small checkpoint, made on first use.
-const std::filesystem::path& Folder() {
-  static const std::filesystem::path folder = [] {
-    const auto path = std::filesystem::temp_directory_path() / ("carat-fuzz-config-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(path);
-    std::filesystem::copy_file(CARAT_SOURCE_DIR "/tests/data/golden/hf-e2b/model/model.safetensors",
-                               path / "model.safetensors", std::filesystem::copy_options::overwrite_existing);
-    std::atexit([] { std::filesystem::remove_all(Folder()); });
-    return path;
-  }();
-  return folder;
+const std::filesystem::path& FolderOf(const std::string& model) {
+  static std::map<std::string, std::filesystem::path> folders;
+  const auto [place, is_new] = folders.try_emplace(model);
+  if (is_new) {
+    static const std::string root =
+        std::filesystem::temp_directory_path() / ("carat-fuzz-config-" + std::to_string(::getpid()));
+    if (folders.size() == 1) std::atexit([] { std::filesystem::remove_all(root); });
+    place->second = std::filesystem::path(root) / model;
+    std::filesystem::create_directories(place->second);
+    std::filesystem::copy_file(std::string(CARAT_SOURCE_DIR "/tests/data/golden/") + model + "/model/model.safetensors",
+                               place->second / "model.safetensors", std::filesystem::copy_options::overwrite_existing);
+  }
+  return place->second;
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  std::ofstream(Folder() / "config.json", std::ios::binary | std::ios::trunc)
-      .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
-  const auto checkpoint = formats::Checkpoint::Open(Folder());
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const bool low_bit = text.find("quantization_config") != std::string_view::npos;
+  const std::filesystem::path& folder = FolderOf(low_bit ? "mobile-e2b" : "hf-e2b");
+  std::ofstream(folder / "config.json", std::ios::binary | std::ios::trunc)
+      .write(text.data(), static_cast<std::streamsize>(size));
+  const auto checkpoint = formats::Checkpoint::Open(folder);
   if (!checkpoint) {
     if (checkpoint.error().message.empty()) std::abort();
     return 0;
   }
   const auto model = gemma::Model::Load(*checkpoint);
-  if (!model && (model.error().code != ErrorCode::kBadModel || model.error().message.find(Folder().string()) != 0))
+  if (!model && (model.error().code != ErrorCode::kBadModel || model.error().message.find(folder.string()) != 0))
     std::abort();
   return 0;
 }

@@ -13,6 +13,8 @@
 #include "base/json.h"
 #include "carat/engine.h"
 #include "carat/session.h"
+#include "formats/checkpoint.h"
+#include "gemma/load_quantized.h"
 #include "tests/support/dump.h"
 
 namespace carat {
@@ -61,6 +63,7 @@ struct Folder {
     entry.shape[1] += 1;
     entry.bytes.resize(entry.bytes.size() + static_cast<size_t>(entry.shape[0]));
   }
+  void Rule(const char* pattern) { Quantization()["module_quant_configs"][pattern]["num_bits"] = 4; }
   Json& Quantization() { return config["quantization_config"]; }
   Json& Group() { return Quantization()["config_groups"]["group_0"]; }
 
@@ -99,6 +102,10 @@ const Fault kFaults[] = {
     {"ScaleNan", "mobile-e2b", [](Folder& f) { f.SetFloat(kGate + "weight_scale", 3, kNan); },
      "gate_proj.weight_scale' has an element that is no scale"},
     {"ScaleNegative", "mobile-e2b", [](Folder& f) { f.SetFloat(kGate + "weight_scale", 19, -0.5f); },
+     "gate_proj.weight_scale' has an element that is no scale"},
+    {"ScaleZero", "mobile-e2b", [](Folder& f) { f.SetFloat(kGate + "weight_scale", 5, 0.0f); },
+     "gate_proj.weight_scale' has an element that is no scale (negative, zero, infinite"},
+    {"ScaleInfinite", "mobile-e2b", [](Folder& f) { f.SetFloat(kGate + "weight_scale", 5, HUGE_VALF); },
      "gate_proj.weight_scale' has an element that is no scale"},
     {"ScaleInteger", "mobile-e2b", [](Folder& f) { f.At(kGate + "weight_scale").type = quant::Type::kI32; },
      "gate_proj.weight_scale' is not F32"},
@@ -139,9 +146,30 @@ const Fault kFaults[] = {
     {"BitsNoNumber", "mobile-e2b", [](Folder& f) { f.Quantization()["num_bits"] = "four"; }, "num_bits"},
     {"PatternNoObject", "mobile-e2b", [](Folder& f) { f.Quantization()["module_quant_configs"]["^lm_head$"] = 2; },
      "'^lm_head$' is not an object"},
-    {"PatternOfAnAbsentLayer", "mobile-e2b",
-     [](Folder& f) { f.Quantization()["module_quant_configs"]["language_model\\.layers\\.77\\.mlp"]["num_bits"] = 2; },
-     "the pattern 'language_model\\.layers\\.77\\.mlp' is about no module of the checkpoint"},
+    {"PatternOfAnAbsentLayer", "mobile-e2b", [](Folder& f) { f.Rule(R"(language_model\.layers\.77\.mlp)"); },
+     R"('language_model\.layers\.77\.mlp' is about no module of the checkpoint)"},
+    {"PatternOfAbsentLayers", "mobile-e2b", [](Folder& f) { f.Rule(R"(language_model\.layers\.[7-9]\.mlp\.)"); },
+     R"('language_model\.layers\.[7-9]\.mlp\.' is about no module of the checkpoint)"},
+    {"PatternOfAlternatives", "mobile-e2b", [](Folder& f) { f.Rule(R"(language_model\.layers\.(7|8|12)\.mlp\.)"); },
+     R"('language_model\.layers\.(7|8|12)\.mlp\.' is about no module of the checkpoint)"},
+    {"PatternOfAnAbsentPart", "mobile-e2b", [](Folder& f) { f.Rule(R"(layers\.\d+\.self_attn\.sinks)"); },
+     R"('layers\.\d+\.self_attn\.sinks' is about no module of the checkpoint)"},
+    {"PatternOfAnAbsentTower", "mobile-e2b", [](Folder& f) { f.Rule(R"(video_tower)"); },
+     R"('video_tower' is about no module of the checkpoint)"},
+    {"PatternOfAnAbsentTowerLayer", "mobile-e2b", [](Folder& f) { f.Rule(R"(vision_tower\.encoder\.layers\.16\.)"); },
+     R"('vision_tower\.encoder\.layers\.16\.' is about no module of the checkpoint)"},
+    {"PatternThatIsNone", "mobile-e2b", [](Folder& f) { f.Rule(R"(language_model\.layers\.(\d+)"); },
+     R"('language_model\.layers\.(\d+' leaves a group open)"},
+    {"PatternThatIsNotRead", "mobile-e2b", [](Folder& f) { f.Rule(R"((?<=language_model)\.layers)"); },
+     R"('(?<=language_model)\.layers' has a group of a kind that is not read here)"},
+    {"PatternThatTakesLong", "mobile-e2b",
+     [](Folder& f) { f.Rule("(?!(?!(?!(?!.*.*.*b).*.*.*.*!).*.*.*.*!).*.*.*.*!).*.*.*!"); },
+     "takes too long to look for"},
+    {"KeptModuleAbsent", "mobile-e2b",
+     [](Folder& f) { f.Quantization()["modules_to_not_convert"].push_back("mlp.router"); },
+     "modules_to_not_convert: 'mlp.router' is about no module of the checkpoint"},
+    {"KeptModulesNoList", "mobile-e2b", [](Folder& f) { f.Quantization()["modules_to_not_convert"] = 3; },
+     "modules_to_not_convert"},
     {"AnotherMethod", "mobile-e2b", [](Folder& f) { f.Quantization()["quant_method"] = "gptq"; },
      "the weights are quantised by 'gptq', which is not supported"},
     {"MethodMissing", "mobile-e2b", [](Folder& f) { f.Quantization().erase("quant_method"); },
@@ -219,6 +247,22 @@ TEST(MobileFault, ScaleInTheTableShowsWhenItsRowIsRead) {
       << status.error().message;
 }
 
+TEST(MobileFault, RowsThatLookAlikeInTwoAndFourBits) {
+  Folder folder("mobile-e2b");
+  folder.At(kGate + "weight").shape = {20, 1};
+  folder.At(kGate + "weight").bytes.resize(20);
+  const auto checkpoint = formats::Checkpoint::Open(folder.Write());
+  ASSERT_TRUE(checkpoint) << checkpoint.error().message;
+  const std::string module = kGate.substr(0, kGate.size() - 1);
+  for (const int64_t columns : {1, 2}) {
+    const auto matrix = gemma::BindGemmaLinear(*checkpoint, module, 20, columns);
+    ASSERT_FALSE(matrix);
+    EXPECT_NE(matrix.error().message.find("which look alike in 2 and in 4 bits"), std::string::npos)
+        << matrix.error().message;
+  }
+  EXPECT_EQ(gemma::BindGemmaLinear(*checkpoint, module, 20, 3)->type, quant::Type::kC2);
+}
+
 // Codes of 8 bits have no NaN; a float cache has, and then the logits show it.
 TEST(MobileFault, NanOnItsWayIntoTheCache) {
   for (const char* side : {"k_proj.", "v_proj."}) {
@@ -256,7 +300,9 @@ TEST(MobileFault, WhatIsLeftAloneLoads) {
   EXPECT_TRUE(Engine::Load(folder.Write(), {.threads = 1, .cpu = {}, .progress = {}}));
   // Scales of one number as [1], rules for towers that are not there, no scales for an 8-bit cache, a float module.
   folder.At(kGate + "input_activation_scale").shape = {1};
-  folder.Quantization()["module_quant_configs"]["vision_tower\\.layers\\.9"]["num_bits"] = 4;
+  folder.Quantization()["module_quant_configs"]["vision_tower\\.encoder\\.layers\\.9\\."]["num_bits"] = 4;
+  folder.Quantization()["modules_to_not_convert"].push_back("model.audio_tower.output_proj");
+  folder.Quantization()["modules_to_not_convert"].push_back("relative_k_proj");
   std::erase_if(folder.tensors, [](const Folder::Entry& entry) { return entry.name.ends_with("_cache_scale"); });
   folder.At(kGate + "weight") = {kGate + "weight", quant::Type::kBF16, {20, 28}, std::vector<std::byte>(20 * 28 * 2)};
   const auto engine = Engine::Load(folder.Write(), {.threads = 1, .cpu = {}, .progress = {}});

@@ -134,7 +134,8 @@ Status Binder::BindGlobals(Model& model) {
   const TensorNames& names = description_.names;
   TRY_ASSIGN(model.embedding, EmbeddingOf(Global(names.embedding), config.vocabulary, config.hidden));
   if (model.embedding.scales.data != nullptr)
-    TRY(CheckScales(checkpoint_, ModuleOf(Global(names.embedding)) + ".embedding_scale", model.embedding));
+    TRY(CheckScales(checkpoint_, ModuleOf(Global(names.embedding)) + ".embedding_scale", model.embedding,
+                    /*zero=*/true));
   TRY_ASSIGN(model.final_norm, NormOf(Global(names.final_norm), config.hidden));
   model.head = model.embedding;
   if (!description_.tied_head) {

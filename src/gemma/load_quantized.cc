@@ -1,10 +1,12 @@
 #include "gemma/load_quantized.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 
 #include "base/try.h"
+#include "gemma/quant_schedule.h"
 #include "quant/codes.h"
 
 namespace carat::gemma {
@@ -16,53 +18,6 @@ using formats::Tensor;
 using quant::Type;
 
 constexpr const char* kSupported = "; the gemma releases (2 to 8 bits), W4A16, float checkpoints and GGUF files are";
-
-Status CheckBits(const JsonObject& object) {
-  TRY_ASSIGN(const int64_t bits, object.IntegerOr("num_bits", 4, INT64_MIN, INT64_MAX));
-  if (bits == 2 || bits == 4 || bits == 8) return {};
-  return Fail(ErrorCode::kBadModel,
-              object.where + ": num_bits is " + std::to_string(bits) + "; codes of 2, 4 and 8 bits are read");
-}
-
-// The plain text that a regular expression begins with: "^lm_head$" -> "lm_head". Empty if it has alternatives.
-std::string LiteralStart(std::string_view pattern) {
-  std::string literal;
-  if (pattern.find('|') != std::string_view::npos) return literal;
-  if (pattern.starts_with('^')) pattern.remove_prefix(1);
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const bool escaped =
-        pattern[i] == '\\' && i + 1 < pattern.size() && std::ispunct(static_cast<unsigned char>(pattern[i + 1]));
-    if (escaped) ++i;
-    const auto c = static_cast<unsigned char>(pattern[i]);
-    if (!escaped && (c == '*' || c == '?' || c == '{') && !literal.empty()) literal.pop_back();
-    if (!escaped && !std::isalnum(c) && c != '_' && c != '-') break;
-    literal += static_cast<char>(c);
-  }
-  return literal;
-}
-
-// Patterns of the language model must be about modules that are there. Those of towers may outlive the towers.
-Status CheckPattern(const JsonObject& map, const std::string& pattern, const Checkpoint& checkpoint) {
-  const std::string literal = LiteralStart(pattern);
-  if (!literal.starts_with("lm_head") && literal.find("language_model") == std::string::npos) return {};
-  for (const Tensor& tensor : checkpoint.tensors())
-    if (tensor.name.find(literal) != std::string_view::npos) return {};
-  return Fail(ErrorCode::kBadModel, map.where + ": the pattern '" + pattern + "' is about no module of the checkpoint");
-}
-
-Status CheckGemma(const JsonObject& config, const Checkpoint& checkpoint) {
-  TRY(CheckBits(config));
-  TRY(config.BoolOr("quantize_embeddings", false));
-  if (config.Has("modules_to_not_convert")) TRY(config.Strings("modules_to_not_convert"));
-  if (!config.Has("module_quant_configs")) return {};
-  TRY_ASSIGN(const JsonObject map, config.Object("module_quant_configs"));
-  for (const auto& [pattern, value] : map.json->items()) {
-    if (!value.is_object()) return Fail(ErrorCode::kBadModel, map.where + ": '" + pattern + "' is not an object");
-    TRY(CheckBits({&value, map.where + ": '" + pattern + "'"}));
-    TRY(CheckPattern(map, pattern, checkpoint));
-  }
-  return {};
-}
 
 // The weights of one of config_groups: 4-bit integers, symmetric, in groups of 32.
 Status CheckW4(const JsonObject& group) {
@@ -118,7 +73,7 @@ Result<Quantization> ReadQuantization(const JsonObject& top, const Checkpoint& c
   TRY_ASSIGN(const JsonObject config, top.Object("quantization_config"));
   TRY_ASSIGN(const std::string method, config.StringOr("quant_method", "unknown"));
   if (method == "gemma") {
-    TRY(CheckGemma(config, checkpoint));
+    TRY(CheckSchedule(config, checkpoint));
     return Quantization::kGemma;
   }
   if (method == "compressed-tensors") {
@@ -134,6 +89,10 @@ namespace {
 // The code format of a tensor that holds `cols` codes a row, or nothing.
 Result<Type> CodeType(const Checkpoint& checkpoint, const Tensor& tensor, int64_t cols) {
   if (tensor.type == Type::kI8 && tensor.shape[1] == cols) return Type::kC8;
+  if (tensor.type == Type::kU8 && tensor.shape[1] == 1 && cols < 3)
+    return FailTensor(checkpoint, tensor.name,
+                      "has rows of " + std::to_string(cols) +
+                          " codes, which look alike in 2 and in 4 bits; packed rows of 3 and more are read");
   if (tensor.type == Type::kU8)
     for (const Type type : {Type::kC4, Type::kC2})
       if (static_cast<uint64_t>(tensor.shape[1]) == *quant::RowBytes(type, static_cast<uint64_t>(cols))) return type;
@@ -157,14 +116,37 @@ Result<ops::Matrix> BindCodes(const Checkpoint& checkpoint, const std::string& n
 
 bool IsScale(float value) { return std::isfinite(value) && value >= 0; }
 
+// Are `count` numbers finite and above zero, or also zero? Their bits, taken as unsigned numbers, are then below those
+// of infinity. This way it is as fast as the memory.
+template <typename Bits, Bits kInfinity>
+bool AreScales(const std::byte* data, size_t count, bool zero) {
+  constexpr size_t kChunk = 256;
+  Bits chunk[kChunk];
+  for (size_t begin = 0; begin < count; begin += kChunk) {
+    const size_t size = std::min(kChunk, count - begin);
+    std::memcpy(chunk, data + begin * sizeof(Bits), size * sizeof(Bits));
+    std::fill(chunk + size, chunk + kChunk, Bits{1});
+    const Bits least = zero ? 0 : 1;
+    Bits faults = 0;
+    for (size_t i = 0; i < kChunk; ++i)
+      faults |= static_cast<Bits>(static_cast<Bits>(chunk[i] - least) >= static_cast<Bits>(kInfinity - least));
+    if (faults != 0) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
-Status CheckScales(const Checkpoint& checkpoint, const std::string& name, const ops::Matrix& matrix) {
-  const int64_t count = matrix.rows * (matrix.cols / matrix.scales.group);
-  for (int64_t i = 0; i < count; ++i)
-    if (!IsScale(ops::ScaleAt(matrix.scales.type, matrix.scales.data, i)))
-      return FailTensor(checkpoint, name, "has an element that is no scale (negative, infinite, or not a number)");
-  return {};
+Status CheckScales(const Checkpoint& checkpoint, const std::string& name, const ops::Matrix& matrix, bool zero) {
+  const auto count = static_cast<size_t>(matrix.rows * (matrix.cols / matrix.scales.group));
+  const std::byte* data = matrix.scales.data;
+  const bool good = matrix.scales.type == Type::kF32    ? AreScales<uint32_t, 0x7f800000>(data, count, zero)
+                    : matrix.scales.type == Type::kBF16 ? AreScales<uint16_t, 0x7f80>(data, count, zero)
+                                                        : AreScales<uint16_t, 0x7c00>(data, count, zero);
+  if (good) return {};
+  return FailTensor(checkpoint, name,
+                    std::string("has an element that is no scale (negative, ") + (zero ? "" : "zero, ") +
+                        "infinite, or not a number)");
 }
 
 Result<float> ReadScale(const Checkpoint& checkpoint, const std::string& name) {
@@ -192,7 +174,7 @@ Result<ops::Matrix> BindGemmaLinear(const Checkpoint& checkpoint, const std::str
   TRY_ASSIGN(const Tensor* scales, FindTensor(checkpoint, module + ".weight_scale", std::array{rows, int64_t{1}}));
   if (scales->type != Type::kF32) return FailTensor(checkpoint, scales->name, "is not F32");
   matrix.scales = {.type = Type::kF32, .group = cols, .data = scales->data.data(), .row_bytes = 4};
-  TRY(CheckScales(checkpoint, module + ".weight_scale", matrix));
+  TRY(CheckScales(checkpoint, module + ".weight_scale", matrix, /*zero=*/false));
   TRY_ASSIGN(matrix.input_scale, ReadScale(checkpoint, module + ".input_activation_scale"));
   TRY_ASSIGN(matrix.output_scale, ReadScale(checkpoint, module + ".output_activation_scale"));
   return matrix;
@@ -249,7 +231,7 @@ Result<ops::Matrix> BindGroupLinear(const Checkpoint& checkpoint, const std::str
                                          .group = quant::kG4Group,
                                          .data = scales->data.data(),
                                          .row_bytes = static_cast<int64_t>(scales->data.size()) / rows}};
-  TRY(CheckScales(checkpoint, module + ".weight_scale", matrix));
+  TRY(CheckScales(checkpoint, module + ".weight_scale", matrix, /*zero=*/true));
   return matrix;
 }
 

@@ -30,8 +30,9 @@ Result<ops::Matrix> BindGroupLinear(const formats::Checkpoint& checkpoint, const
 Result<ops::Matrix> BindGemmaEmbedding(const formats::Checkpoint& checkpoint, const std::string& module, int64_t rows,
                                        int64_t cols);
 
-// Scales are numbers and not negative.
-Status CheckScales(const formats::Checkpoint& checkpoint, const std::string& name, const ops::Matrix& matrix);
+// Scales are finite and above zero, or also zero (a row of nothing).
+Status CheckScales(const formats::Checkpoint& checkpoint, const std::string& name, const ops::Matrix& matrix,
+                   bool zero);
 // A tensor of one F32 number, which is a scale. 0 means "not calibrated".
 Result<float> ReadScale(const formats::Checkpoint& checkpoint, const std::string& name);
 
