@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/try.h"
-#include "gemma/quant_schedule.h"
+#include "gemma/load_schedule.h"
 #include "quant/codes.h"
 
 namespace carat::gemma {

@@ -1,4 +1,4 @@
-#include "gemma/quant_schedule.h"
+#include "gemma/load_schedule.h"
 
 #include <algorithm>
 #include <set>
