@@ -1,7 +1,7 @@
 // How fast one thread multiplies: each type of weights, each table of kernels, for a single token (GB/s of weights, the
 // measure of decoding) and for many (GOP/s, two operations a weight and token, the measure of a prefill).
 //
-// usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N]
+// usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N]
 //
 // Times are of the thread's own processor time, the best of the rounds, so that neighbours disturb little. The matrix
 // of the single token is larger than the caches.
@@ -26,7 +26,7 @@ namespace {
 
 constexpr int64_t kCols = 1536;  // as wide as E2B
 constexpr uint64_t kDecodeBytes = 96 << 20;
-constexpr int64_t kPrefillRows = 1024, kPrefillTokens = 64;
+constexpr int64_t kPrefillRows = 1024;
 
 double ThreadSeconds() {
   timespec now{};
@@ -54,20 +54,21 @@ double BestSeconds(ops::Linear& linear, const ops::Matrix& w, const std::vector<
   return best;
 }
 
-void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<std::byte>& bytes, int rounds) {
+void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<std::byte>& bytes, int rounds,
+             int64_t tokens) {
   const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, kCols));
   const int64_t rows = static_cast<int64_t>(kDecodeBytes) / row_bytes;
   ops::Matrix w = {.type = type, .rows = rows, .cols = kCols, .data = bytes.data(), .row_bytes = row_bytes};
-  std::vector<float> x(static_cast<size_t>(kPrefillTokens * kCols));
+  std::vector<float> x(static_cast<size_t>(tokens * kCols));
   std::mt19937 random(2);
   for (float& value : x) value = std::normal_distribution<float>()(random);
 
   ThreadPool pool(1);
-  ops::Linear linear({.kernels = &table, .pool = &pool}, kPrefillTokens, kCols);
+  ops::Linear linear({.kernels = &table, .pool = &pool}, tokens, kCols);
   const double one = BestSeconds(linear, w, x, 1, rounds);
   const double gb = 1e-9 * static_cast<double>(rows * row_bytes) / one;
-  const double many = BestSeconds(linear, w.Rows(0, kPrefillRows), x, kPrefillTokens, rounds);
-  const double gop = 2e-9 * static_cast<double>(kPrefillRows * kCols * kPrefillTokens) / many;
+  const double many = BestSeconds(linear, w.Rows(0, kPrefillRows), x, tokens, rounds);
+  const double gop = 2e-9 * static_cast<double>(kPrefillRows * kCols * tokens) / many;
   std::printf("%-8.*s %-7.*s %8.2f %8.1f\n", static_cast<int>(table.name.size()), table.name.data(),
               static_cast<int>(quant::Info(type).name.size()), quant::Info(type).name.data(), gb, gop);
   std::fflush(stdout);
@@ -77,7 +78,7 @@ void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<
 
 int main(int argc, char** argv) {
   std::string_view cpu, only;
-  int rounds = 5;
+  int rounds = 5, tokens = 256;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
     const char* value = i + 1 < argc ? argv[++i] : "";
@@ -87,8 +88,10 @@ int main(int argc, char** argv) {
       only = value;
     } else if (option == "--rounds" && std::atoi(value) > 0) {
       rounds = std::atoi(value);
+    } else if (option == "--tokens" && std::atoi(value) > 0) {
+      tokens = std::atoi(value);
     } else {
-      std::fprintf(stderr, "usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N]\n");
+      std::fprintf(stderr, "usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N]\n");
       return 2;
     }
   }
@@ -99,7 +102,7 @@ int main(int argc, char** argv) {
     for (int i = 0; i < quant::kTypeCount; ++i) {
       const auto type = static_cast<quant::Type>(i);
       if (!quant::IsWeight(type) || (!only.empty() && only != quant::Info(type).name)) continue;
-      Measure(*table, type, bytes, rounds);
+      Measure(*table, type, bytes, rounds, tokens);
     }
   }
   return 0;

@@ -38,7 +38,7 @@ struct Case {
 
 // What a table makes of a case, step by step.
 struct Answer {
-  std::vector<int8_t, kernels::testing::Aligned32<int8_t>> weights, codes, dealt;
+  std::vector<int8_t, kernels::testing::Aligned64<int8_t>> weights, codes, dealt;
   std::vector<float> floats, rounded, scale, y, one;
   std::vector<int32_t> sum;
 };

@@ -62,7 +62,8 @@ using Floats = std::vector<float>;
 struct Answer {
   std::vector<Floats> floats;
   std::vector<std::vector<uint16_t>> halves;
-  std::vector<std::vector<int8_t, kernels::testing::Aligned32<int8_t>>> codes;
+  std::vector<std::vector<int8_t>> codes;
+  std::vector<std::vector<int32_t>> integers = {};
 };
 
 void MustBeSame(const Answer& a, const Answer& b) {
@@ -74,6 +75,7 @@ void MustBeSame(const Answer& a, const Answer& b) {
   compare(a.floats, b.floats);
   compare(a.halves, b.halves);
   compare(a.codes, b.codes);
+  compare(a.integers, b.integers);
 }
 
 // Runs `compute` on every table.
@@ -84,30 +86,31 @@ void OnEveryTable(const F& compute) {
   for (const Kernels* table : tables) MustBeSame(compute(*table), expected);
 }
 
-constexpr int64_t kMost = 9;  // rows and tokens: above the tiles of every table
+constexpr int64_t kMost = 9;  // rows and tokens: above the float tiles of every table
 
 void BlockProducts(Input& input, Type type) {
   const auto index = static_cast<size_t>(type);
   const int64_t k = input.Size(600 / quant::Info(type).block_elements) * quant::Info(type).block_elements;
-  const int64_t rows = input.Size(kMost), tokens = input.Size(kMost);
+  const int64_t rows = input.Size(2 * kernels::kPanelRows), tokens = input.Size(2 * kernels::kTileTokens + 1);
   const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
   const std::vector<std::byte> packed = input.Bytes(rows * row_bytes);
   const Floats x = input.Floats(tokens * k);
   OnEveryTable([&](const Kernels& table) {
     Floats decoded(static_cast<size_t>(rows * k)), y(static_cast<size_t>(rows * tokens));
-    kernels::testing::UnpackedRows weights(rows, k, kernels::HasOffset(type));
+    kernels::testing::UnpackedRows weights(rows, k, kernels::GroupColumns(type), kernels::HasOffset(type));
     kernels::testing::ActivationRows rounded(tokens, k);
     for (int64_t n = 0; n < rows; ++n) {
       table.decode[index](packed.data() + n * row_bytes, decoded.data() + n * k, k);
       table.unpack[index](packed.data() + n * row_bytes, weights.Row(n), k);
     }
     for (int64_t t = 0; t < tokens; ++t) table.quantize_a8(x.data() + t * k, k, rounded.Row(t));
-    table.gemm_s8(weights.Rows(), rows, rounded.Rows(), tokens, k, y.data(), rows);
+    kernels::testing::MultiplyPanels(table, weights, rows, rounded, tokens, y.data(), rows);
     if (table.gemv_block[index] != nullptr)  // must repeat the first token's row
-      table.gemv_block[index](packed.data(), row_bytes, rows, rounded.Rows(), k, y.data());
-    return Answer{.floats = {decoded, y, weights.scale, weights.offset, rounded.scale, rounded.scaled_sum},
+      table.gemv_block[index](packed.data(), row_bytes, rows, rounded.Row(0), k, y.data());
+    return Answer{.floats = {decoded, y, weights.scale, weights.offset, rounded.scale},
                   .halves = {},
-                  .codes = {weights.codes, rounded.codes}};
+                  .codes = {weights.codes, rounded.codes},
+                  .integers = {rounded.lift32, rounded.lift16}};
   });
 }
 

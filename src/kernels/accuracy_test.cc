@@ -157,13 +157,14 @@ TEST_P(AccuracyTest, QuantizeA8) {
     }
     if (block == 2 || block == 3) {
       EXPECT_TRUE(std::isnan(rows.scale[block]));
-      EXPECT_TRUE(std::isnan(rows.scaled_sum[2 * block]));
-      EXPECT_TRUE(std::isnan(rows.scaled_sum[2 * block + 1]));
+      EXPECT_EQ(rows.lift32[block], 0);
+      EXPECT_EQ(rows.lift16[2 * block], 0);
+      EXPECT_EQ(rows.lift16[2 * block + 1], 0);
       continue;
     }
     EXPECT_EQ(rows.scale[block], block == 1 || block == 4 ? 0.0f : largest / 127.0f);
-    for (size_t half = 0; half < 2; ++half)
-      EXPECT_EQ(rows.scaled_sum[2 * block + half], rows.scale[block] * static_cast<float>(sums[half]));
+    EXPECT_EQ(rows.lift32[block], -128 * (sums[0] + sums[1]));
+    for (size_t half = 0; half < 2; ++half) EXPECT_EQ(rows.lift16[2 * block + half], -128 * sums[half]);
   }
 }
 
@@ -184,11 +185,11 @@ TEST_P(AccuracyTest, Products) {
   }
 }
 
-// Unpacked Q4_K-like rows with offsets against the sum in double.
-TEST_P(AccuracyTest, Int8Products) {
+// Unpacked Q2_K-like rows with offsets against the sum in double.
+TEST_P(AccuracyTest, PanelProducts) {
   std::mt19937 random(5);
   constexpr int kColumns = 512;
-  testing::UnpackedRows w(1, kColumns, true);
+  testing::UnpackedRows w(1, kColumns, 16, true);
   testing::ActivationRows x(1, kColumns);
   std::vector<float> values(kColumns);
   std::normal_distribution<float> normal;
@@ -205,7 +206,7 @@ TEST_P(AccuracyTest, Int8Products) {
     magnitude += std::fabs(product);
   }
   float y = 0;
-  GetParam()->gemm_s8(w.Rows(), 1, x.Rows(), 1, kColumns, &y, 1);
+  testing::MultiplyPanels(*GetParam(), w, 1, x, 1, &y, 1);
   EXPECT_NEAR(y, expected, 1e-6 * magnitude);
 }
 

@@ -182,7 +182,7 @@ TEST_P(CodesTest, ProductsAreExact) {
       for (float& scale : w_scale) scale = std::exp(static_cast<float>(random_() % 100) / 50.0f) * 0.01f;
       const int planes = 8 / quant::CodeBits(type);
       const int64_t plane = ((k + planes - 1) / planes + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
-      std::vector<int8_t, testing::Aligned32<int8_t>> dealt(static_cast<size_t>(kTokens * planes * plane));
+      std::vector<int8_t, testing::Aligned64<int8_t>> dealt(static_cast<size_t>(kTokens * planes * plane));
       std::vector<int32_t> sum(kTokens);
       std::vector<std::vector<int8_t>> codes;
       std::vector<float> x_scale = {0.5f, 0.25f, 0.1f, kNan, 3.7e-5f, 217.3f};
@@ -258,7 +258,7 @@ TEST_P(CodesTest, LongRowsOfExtremesAreExact) {
     const std::vector<std::byte> packed(static_cast<size_t>(row_bytes),
                                         type == Type::kC8 ? std::byte{0x80} : std::byte{0});
     const std::vector<int8_t> codes(static_cast<size_t>(k), int8_t{-128});
-    std::vector<int8_t, testing::Aligned32<int8_t>> dealt(static_cast<size_t>(planes * plane));
+    std::vector<int8_t, testing::Aligned64<int8_t>> dealt(static_cast<size_t>(planes * plane));
     const int32_t sum = table().deal_codes(codes.data(), k, planes, plane, dealt.data());
     const float one = 1.0f;
     float y = 0;

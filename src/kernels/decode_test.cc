@@ -34,12 +34,13 @@ std::vector<float> DecodeAll(const Kernels& table, Type type, std::span<const st
 std::vector<float> UnpackAll(const Kernels& table, Type type, std::span<const std::byte> blocks) {
   const quant::TypeInfo& info = quant::Info(type);
   const auto n = static_cast<int64_t>(blocks.size()) / info.block_bytes * info.block_elements;
-  testing::UnpackedRows rows(1, n, HasOffset(type));
+  testing::UnpackedRows rows(1, n, GroupColumns(type), HasOffset(type));
   table.unpack[static_cast<size_t>(type)](blocks.data(), rows.Row(0), n);
   std::vector<float> values;
   for (int64_t i = 0; i < n; ++i) {
-    float value = rows.scale[static_cast<size_t>(i / 16)] * static_cast<float>(rows.codes[static_cast<size_t>(i)]);
-    if (HasOffset(type)) value += rows.offset[static_cast<size_t>(i / 16)];
+    float value =
+        rows.scale[static_cast<size_t>(i / rows.group)] * static_cast<float>(rows.codes[static_cast<size_t>(i)]);
+    if (HasOffset(type)) value += rows.offset[static_cast<size_t>(i / rows.group)];
     values.push_back(value);
   }
   return values;

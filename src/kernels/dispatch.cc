@@ -26,7 +26,9 @@ constexpr Kernels ScalarTable() {
   table.decode[Index(Type::kBF16)] = reference::DecodeBf16;
   table.quantize_a8 = reference::QuantizeA8;
   table.gemm_f32 = reference::GemmF32;
-  table.gemm_s8 = reference::GemmS8;
+  table.pack_panel = reference::PackPanel;
+  table.pack_tile = reference::PackTile;
+  table.gemm_panel = reference::GemmPanel;
   table.unpack_codes[Index(Type::kC8)] = reference::UnpackCodes<Type::kC8>;
   table.unpack_codes[Index(Type::kC4)] = reference::UnpackCodes<Type::kC4>;
   table.unpack_codes[Index(Type::kC2)] = reference::UnpackCodes<Type::kC2>;
@@ -64,7 +66,8 @@ constexpr Kernels Avx2Table() {
   table.decode[Index(Type::kBF16)] = avx2::DecodeBf16;
   table.quantize_a8 = avx2::QuantizeA8;
   table.gemm_f32 = avx2::GemmF32;
-  table.gemm_s8 = avx2::GemmS8;
+  table.pack_panel = avx2::PackPanel;
+  table.gemm_panel = avx2::GemmPanel;
   table.gemv_float[Index(Type::kF32)] = avx2::GemvF32;
   table.gemv_float[Index(Type::kF16)] = avx2::GemvF16;
   table.gemv_float[Index(Type::kBF16)] = avx2::GemvBf16;
@@ -97,7 +100,8 @@ constexpr Kernels Avx512Table() {
   table.name = "avx512";
   quant::ForEachBlock([&]<typename Block>() { table.gemv_block[Index(Block::kType)] = avx512::Gemv<Block>; });
   table.gemm_f32 = avx512::GemmF32;
-  table.gemm_s8 = avx512::GemmS8;
+  table.pack_panel = avx512::PackPanel;
+  table.gemm_panel = avx512::GemmPanel;
   table.gemv_codes_float[Index(Type::kC2)] = avx512::GemvC2Float;
   table.gemm_codes[Index(Type::kC8)] = avx512::GemmCodes<Type::kC8>;
   table.gemm_codes[Index(Type::kC4)] = avx512::GemmCodes<Type::kC4>;
@@ -137,6 +141,14 @@ bool HasOffset(Type type) {
     if (Block::kType == type) has_offset = Block::kHasOffset;
   });
   return has_offset;
+}
+
+int64_t GroupColumns(Type type) {
+  int64_t columns = 32;
+  quant::ForEachBlock([&]<typename Block>() {
+    if (Block::kType == type) columns = Block::kGroup;
+  });
+  return columns;
 }
 
 std::span<const Kernels* const> AllKernels() { return kAll; }

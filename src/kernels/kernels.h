@@ -7,10 +7,12 @@
 // Order of sums.
 //   float dot:   16 lanes; lane j adds elements j, j+16, ... with fma; a tail counts as zeros. Then lane j += lane j+8
 //                (j < 8), j+4 (j < 4), j+2 (j < 2), j+1. ("the 16-lane tree")
-//   int8 dot:    per block of 32, 8 integers: integer j = sum of products 4j .. 4j+3, exact. 16 float lanes, of which
-//                even blocks take the lower 8 and odd blocks the upper 8: lane 8*(block%2) + j is fma(float(integer j),
-//                w.scale[2*block + j/4] * x.scale[block], itself). Then the 16-lane tree. Where the weights have
-//                offsets, the float dot of w.offset and x.scaled_sum (K/16 long) is added at last.
+//   block dot:   8 lanes; the columns of block b of 32 belong to lane b % 8. Each group of columns that share a scale
+//   of
+//                the weights (GroupColumns: 16 or 32) makes one integer, the sum of its products of codes, exact. Of
+//                the groups g of a block, in order: lane = fma(float(integer), w.scale[g] * x.scale[b], lane), and
+//                where the weights have offsets, then lane = fma(w.offset[g], x.scale[b] * float(sum of x's codes),
+//                lane). Then lane j += lane j+4 (j < 4), j+2 (j < 2), j+1.
 //   code sum:    exact in 32 bits, so in any order; then float(sum) * (x.scale * w.scale), each step rounded once.
 #pragma once
 
@@ -30,16 +32,20 @@ namespace carat::kernels {
 // a multiple of 32 (callers pad with zeros).
 inline constexpr float kA8Smallest = 0x1p-100f;
 struct A8Row {
-  int8_t* codes;      // [k], 32-byte aligned
-  float* scale;       // [k/32]
-  float* scaled_sum;  // [k/16]: scale of the block times the (exact) sum of the 16 codes
+  int8_t* codes;  // [k]
+  float* scale;   // [k/32]
+  // -128 times the sum of the codes of a group of 32 columns, and of 16: what makes up for weights' codes + 128.
+  int32_t* lift32;  // [k/32]
+  int32_t* lift16;  // [k/16]
 };
-// Rows of A8 activations at fixed distances.
-struct A8Rows {
-  const int8_t* codes;
-  const float* scale;
-  const float* scaled_sum;
-  int64_t codes_stride, scale_stride, sum_stride;
+// Up to kTileTokens such rows side by side, so that what a product needs of them lies together: 32 columns of a tile. A
+// tile is k/32 of these; rows that are missing are zeros.
+inline constexpr int64_t kTileTokens = 6;
+struct alignas(32) A8Block {
+  int8_t codes[8][kTileTokens][4];  // four columns each
+  float scale[kTileTokens];
+  int32_t lift32[kTileTokens];
+  int32_t lift16[2][kTileTokens];
 };
 
 // Rounding with a static scale, as Google's low-bit releases have it: code = clamp(round-half-even(x / scale), -128,
@@ -62,20 +68,25 @@ struct PlaneRows {
 };
 inline constexpr int64_t kPlaneStep = 64;
 
-// Weights of any block type, unpacked to one form: w = scale[i/16] * code[i] + offset[i/16]. Codes are in -128..127.
+// Weights of any block type, unpacked to one form: w = scale[i/group] * code[i] + offset[i/group], where group is
+// GroupColumns(type). Codes are in -128..127.
 struct S8Row {
-  int8_t* codes;  // [k], 32-byte aligned
-  float* scale;   // [k/16]
-  float* offset;  // [k/16]; left untouched by types that have none (HasOffset)
+  int8_t* codes;  // [k]
+  float* scale;   // [k/group]
+  float* offset;  // [k/group]; left untouched by types that have none (HasOffset)
 };
-struct S8Rows {
-  const int8_t* codes;
-  const float* scale;
-  const float* offset;  // null: no offsets
-  int64_t codes_stride, scale_stride, offset_stride;
+// Up to kPanelRows such rows side by side, so that a vector holds the same columns of them all.
+inline constexpr int64_t kPanelRows = 32;
+struct S8Panel {
+  int8_t* codes;  // [k/4][kPanelRows][4], 64-byte aligned; in a form that only the table that packed them knows
+  float* scale;   // [k/group][kPanelRows], 64-byte aligned
+  float* offset;  // the same; null: no offsets
+  int64_t group;
 };
 // Q4_1, Q5_1, Q2_K, Q4_K, Q5_K.
 bool HasOffset(quant::Type type);
+// Columns of a block type that share a scale: 16 for Q2_K, Q3_K and Q6_K, 32 for the others.
+int64_t GroupColumns(quant::Type type);
 
 // Elements of cached keys and values. Those of kI8 are codes whose scales the caller applies.
 enum class KvType : uint8_t { kF32, kF16, kI8 };
@@ -95,16 +106,22 @@ struct Kernels {
   // y[t * y_stride + n] = sum_k w[n * w_stride + k] * x[t * x_stride + k], n < rows, t < tokens; float dot.
   void (*gemm_f32)(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
                    int64_t k, float* y, int64_t y_stride);
-  // The same on codes; int8 dot. k is a multiple of 32.
-  void (*gemm_s8)(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y,
-                  int64_t y_stride);
+  // Puts `rows` <= kPanelRows unpacked rows, of which the first is `w` and the others follow it without gaps, side by
+  // side. Rows that are missing become zeros.
+  void (*pack_panel)(const S8Row& w, int64_t rows, int64_t k, const S8Panel& panel);
+  // The same for `tokens` <= kTileTokens rounded rows.
+  void (*pack_tile)(const A8Row& x, int64_t tokens, int64_t k, A8Block* tile);
+  // y[t * y_stride + n] = block dot of row n of the panel and x[t], n < rows, t < tokens: all of the tiles are full but
+  // the last. k is a multiple of 32.
+  void (*gemm_panel)(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
+                     int64_t y_stride);
   // One token with a matrix as it lies in memory, at any address: y[n] = w[n] . x, n < rows; rows of w are row_bytes
-  // apart, in x only the first row counts. The same bits as decode (of float types) or unpack (of blocks) and the
+  // apart. The same bits as decode (of float types) or unpack (of blocks) and the
   // product of above, but every weight is read once, in order. Indexed by quant::Type. Null where a table has nothing
   // better than these two steps.
   void (*gemv_float[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k,
                                         float* y);
-  void (*gemv_block[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k,
+  void (*gemv_block[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k,
                                         float* y);
 
   // codes[0..n) of a row. Indexed by quant::Type; null where !IsCodes.

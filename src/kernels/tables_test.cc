@@ -69,7 +69,7 @@ TEST_P(TablesTest, DecodeAndUnpack) {
       Scalar().decode[i](bytes.data(), expected.data(), n);
       testing::ExpectSameBits(actual, expected);
       if (!quant::IsBlock(type)) continue;
-      testing::UnpackedRows a(1, n, HasOffset(type)), b(1, n, HasOffset(type));
+      testing::UnpackedRows a(1, n, GroupColumns(type), HasOffset(type)), b = a;
       table().unpack[i](bytes.data(), a.Row(0), n);
       Scalar().unpack[i](bytes.data(), b.Row(0), n);
       testing::ExpectSameBits(a.codes, b.codes);
@@ -93,12 +93,13 @@ TEST_P(TablesTest, QuantizeA8) {
     Scalar().quantize_a8(x.data(), 64 * 32, b.Row(0));
     testing::ExpectSameBits(a.codes, b.codes);
     testing::ExpectSameBits(a.scale, b.scale);
-    testing::ExpectSameBits(a.scaled_sum, b.scaled_sum);
+    testing::ExpectSameBits(a.lift32, b.lift32);
+    testing::ExpectSameBits(a.lift16, b.lift16);
   }
 }
 
 // The smallest number of rows or tokens that a tile of any table treats apart is below these.
-constexpr int64_t kManyRows = 19, kManyTokens = 18;
+constexpr int64_t kManyRows = 53, kManyTokens = 18;
 
 TEST_P(TablesTest, GemmF32) {
   for (const int64_t k : {1, 7, 8, 15, 16, 17, 31, 33, 64, 100}) {
@@ -125,33 +126,32 @@ TEST_P(TablesTest, PaddingIsAdded) {
   }
 }
 
-TEST_P(TablesTest, GemmS8) {
-  for (const int64_t k : {32, 64, 96, 256, 544}) {
-    testing::UnpackedRows w(kManyRows, k, true);
-    testing::ActivationRows x(kManyTokens, k);
-    for (int8_t& code : w.codes) code = static_cast<int8_t>(random_());
-    std::fill(w.codes.begin(), w.codes.begin() + k, int8_t{-128});  // the extreme sums
-    w.scale = Normal(kManyRows * k / 16);
-    w.offset = Normal(kManyRows * k / 16);
-    for (int64_t t = 0; t < kManyTokens; ++t) {
-      std::vector<float> values = Normal(k);
-      if (t == 0) std::fill(values.begin(), values.end(), -1.0f);  // codes -127
-      if (t == 1) std::fill(values.begin(), values.end(), 1.0f);
-      if (t == 2) values[0] = std::numeric_limits<float>::infinity();
-      Scalar().quantize_a8(values.data(), k, x.Row(t));
-    }
-    for (const bool with_offset : {false, true})
-      for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 19})
-        for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 8, 9, 18}) {
-          S8Rows w_rows = w.Rows();
-          if (!with_offset) w_rows.offset = nullptr;
-          const int64_t y_stride = kManyRows + 1;
-          std::vector<float> a(static_cast<size_t>(kManyTokens * y_stride), 5.0f), b = a;
-          table().gemm_s8(w_rows, rows, x.Rows(), tokens, k, a.data(), y_stride);
-          Scalar().gemm_s8(w_rows, rows, x.Rows(), tokens, k, b.data(), y_stride);
-          testing::ExpectSameBits(a, b);
+TEST_P(TablesTest, GemmPanel) {
+  for (const int64_t k : {32, 64, 96, 256, 544})
+    for (const int64_t group : {16, 32})
+      for (const bool with_offset : {false, true}) {
+        testing::UnpackedRows w(kManyRows, k, group, with_offset);
+        testing::ActivationRows x(kManyTokens, k);
+        for (int8_t& code : w.codes) code = static_cast<int8_t>(random_());
+        std::fill(w.codes.begin(), w.codes.begin() + k, int8_t{-128});  // the extreme sums
+        w.scale = Normal(kManyRows * k / group);
+        if (with_offset) w.offset = Normal(kManyRows * k / group);
+        for (int64_t t = 0; t < kManyTokens; ++t) {
+          std::vector<float> values = Normal(k);
+          if (t == 0) std::fill(values.begin(), values.end(), -1.0f);  // codes -127
+          if (t == 1) std::fill(values.begin(), values.end(), 1.0f);
+          if (t == 2) values[0] = std::numeric_limits<float>::infinity();
+          Scalar().quantize_a8(values.data(), k, x.Row(t));
         }
-  }
+        for (const int64_t rows : {1, 7, 8, 9, 16, 17, 31, 32, 33, 53})
+          for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 9, 10, 18}) {
+            const int64_t y_stride = kManyRows + 1;
+            std::vector<float> a(static_cast<size_t>(kManyTokens * y_stride), 5.0f), b = a;
+            testing::MultiplyPanels(table(), w, rows, x, tokens, a.data(), y_stride);
+            testing::MultiplyPanels(Scalar(), w, rows, x, tokens, b.data(), y_stride);
+            testing::ExpectSameBits(a, b);
+          }
+      }
 }
 
 // One token with rows at any address: as unpacking or decoding and the product of several tokens give it.
@@ -173,10 +173,10 @@ TEST_P(TablesTest, Gemv) {
       if (is_block) {
         testing::ActivationRows rounded(1, k);
         Scalar().quantize_a8(x.data(), k, rounded.Row(0));
-        testing::UnpackedRows rows(kRows, k, HasOffset(type));
+        testing::UnpackedRows rows(kRows, k, GroupColumns(type), HasOffset(type));
         for (int64_t n = 0; n < kRows; ++n) Scalar().unpack[i](w + n * row_bytes, rows.Row(n), k);
-        Scalar().gemm_s8(rows.Rows(), kRows, rounded.Rows(), 1, k, expected.data(), kRows);
-        table().gemv_block[i](w, row_bytes, kRows, rounded.Rows(), k, actual.data());
+        testing::MultiplyPanels(Scalar(), rows, kRows, rounded, 1, expected.data(), kRows);
+        table().gemv_block[i](w, row_bytes, kRows, rounded.Row(0), k, actual.data());
       } else {
         std::vector<float> rows(static_cast<size_t>(kRows * k));
         for (int64_t n = 0; n < kRows; ++n) Scalar().decode[i](w + n * row_bytes, rows.data() + n * k, k);

@@ -13,35 +13,33 @@
 
 namespace carat::kernels::testing {
 
-// Memory aligned as S8Row and A8Row ask for.
+// Memory aligned as S8Panel and PlaneRows ask for.
 template <typename T>
-struct Aligned32 {
+struct Aligned64 {
   using value_type = T;
-  Aligned32() = default;
+  Aligned64() = default;
   template <typename U>
-  explicit(false) Aligned32(const Aligned32<U>&) {}
-  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(32))); }
-  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(32)); }
-  bool operator==(const Aligned32&) const = default;
+  explicit(false) Aligned64(const Aligned64<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T* p, size_t) { ::operator delete(p, std::align_val_t(64)); }
+  bool operator==(const Aligned64&) const = default;
 };
 
 // Rows of unpacked weights; what a kernel does not write stays recognisable.
 struct UnpackedRows {
-  UnpackedRows(int64_t rows, int64_t k, bool with_offset)
+  UnpackedRows(int64_t rows, int64_t k, int64_t group_columns, bool with_offset)
       : columns(k),
+        group(group_columns),
         codes(static_cast<size_t>(rows * k), 77),
-        scale(static_cast<size_t>(rows * k / 16), 77.0f),
-        offset(static_cast<size_t>(with_offset ? rows * k / 16 : 0), 77.0f) {}
+        scale(static_cast<size_t>(rows * k / group), 77.0f),
+        offset(static_cast<size_t>(with_offset ? rows * k / group : 0), 77.0f) {}
   S8Row Row(int64_t n) {
-    return {codes.data() + n * columns, scale.data() + n * (columns / 16),
-            offset.empty() ? nullptr : offset.data() + n * (columns / 16)};
-  }
-  S8Rows Rows() const {
-    return {codes.data(), scale.data(), offset.empty() ? nullptr : offset.data(), columns, columns / 16, columns / 16};
+    return {codes.data() + n * columns, scale.data() + n * (columns / group),
+            offset.empty() ? nullptr : offset.data() + n * (columns / group)};
   }
 
-  int64_t columns;
-  std::vector<int8_t, Aligned32<int8_t>> codes;
+  int64_t columns, group;
+  std::vector<int8_t> codes;
   std::vector<float> scale, offset;
 };
 
@@ -51,16 +49,37 @@ struct ActivationRows {
       : columns(k),
         codes(static_cast<size_t>(rows * k), 77),
         scale(static_cast<size_t>(rows * k / 32), 77.0f),
-        scaled_sum(static_cast<size_t>(rows * k / 16), 77.0f) {}
+        lift32(static_cast<size_t>(rows * k / 32), 77),
+        lift16(static_cast<size_t>(rows * k / 16), 77) {}
   A8Row Row(int64_t n) {
-    return {codes.data() + n * columns, scale.data() + n * (columns / 32), scaled_sum.data() + n * (columns / 16)};
+    return {codes.data() + n * columns, scale.data() + n * (columns / 32), lift32.data() + n * (columns / 32),
+            lift16.data() + n * (columns / 16)};
   }
-  A8Rows Rows() const { return {codes.data(), scale.data(), scaled_sum.data(), columns, columns / 32, columns / 16}; }
 
   int64_t columns;
-  std::vector<int8_t, Aligned32<int8_t>> codes;
-  std::vector<float> scale, scaled_sum;
+  std::vector<int8_t> codes;
+  std::vector<float> scale;
+  std::vector<int32_t> lift32, lift16;
 };
+
+// The first rows of w by the first tokens of x, on panels and tiles that the table packs.
+inline void MultiplyPanels(const Kernels& table, UnpackedRows& w, int64_t rows, ActivationRows& x, int64_t tokens,
+                           float* y, int64_t y_stride) {
+  const int64_t k = w.columns;
+  std::vector<A8Block> tiles(static_cast<size_t>((tokens + kTileTokens - 1) / kTileTokens * (k / 32)));
+  for (int64_t t = 0; t < tokens; t += kTileTokens)
+    table.pack_tile(x.Row(t), tokens - t < kTileTokens ? tokens - t : kTileTokens, k,
+                    tiles.data() + t / kTileTokens * (k / 32));
+  const auto count = static_cast<size_t>(kPanelRows * k);
+  std::vector<int8_t, Aligned64<int8_t>> codes(count);
+  std::vector<float, Aligned64<float>> scale(count / static_cast<size_t>(w.group)), offset(scale.size());
+  const S8Panel panel = {codes.data(), scale.data(), w.offset.empty() ? nullptr : offset.data(), w.group};
+  for (int64_t n = 0; n < rows; n += kPanelRows) {
+    const int64_t wanted = rows - n < kPanelRows ? rows - n : kPanelRows;
+    table.pack_panel(w.Row(n), wanted, k, panel);
+    table.gemm_panel(panel, wanted, tiles.data(), tokens, k, y + n, y_stride);
+  }
+}
 
 // Equal bits, except that any NaN is as good as another: which of two NaNs an operation hands on is not defined.
 inline bool SameBits(float a, float b) {
@@ -68,6 +87,7 @@ inline bool SameBits(float a, float b) {
 }
 inline bool SameBits(int8_t a, int8_t b) { return a == b; }
 inline bool SameBits(uint16_t a, uint16_t b) { return a == b; }
+inline bool SameBits(int32_t a, int32_t b) { return a == b; }
 
 // Every table that can run here.
 inline std::vector<const Kernels*> TablesToTest() {

@@ -23,34 +23,32 @@ int64_t PanelRows(int64_t bytes_per_row) {
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Of a row of blocks, unpacked: one byte a code, and two floats for every 16 of them.
-int64_t BlockBytes(int64_t cols) { return cols + cols / 2; }
-
 }  // namespace
 
 Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
     : context_(context),
+      rounded_input_(context, max_tokens, max_cols),
       static_input_(context, max_tokens, max_cols),
       panels_(static_cast<size_t>(context.pool->size())) {
-  const auto inputs = static_cast<size_t>(max_tokens * max_cols);
-  codes_.Reserve(inputs);
-  scale_.Reserve(CeilDivide(inputs, 32));
-  sum_.Reserve(CeilDivide(inputs, 16));
   for (Panel& panel : panels_) {
     // A panel of narrow rows holds up to kPanelBytes; of very wide ones, kMinPanelRows rows.
-    const auto widest = static_cast<size_t>(std::max<int64_t>(kPanelBytes, kMinPanelRows * max_cols * 4));
-    panel.floats.Reserve(widest / sizeof(float));
-    panel.codes.Reserve(widest);
-    panel.scale.Reserve(widest / 16);
-    panel.offset.Reserve(widest / 16);
+    const int64_t widest = std::max<int64_t>(kPanelBytes, kMinPanelRows * max_cols * 4);
+    panel.floats.Reserve(static_cast<size_t>(widest) / sizeof(float));
+    panel.scale.Reserve(kMaxPanelRows);
+    for (Rows* rows : {&panel.rows, &panel.packed}) rows->Reserve(static_cast<size_t>(kernels::kPanelRows * max_cols));
   }
 }
 
+void Linear::Rows::Reserve(size_t count) {
+  codes.Reserve(count);
+  scale.Reserve(count / 16);
+  offset.Reserve(count / 16);
+}
+
 uint64_t Linear::scratch_bytes() const {
-  uint64_t bytes = codes_.size_bytes() + scale_.size_bytes() + sum_.size_bytes() + static_input_.scratch_bytes();
+  uint64_t bytes = rounded_input_.scratch_bytes() + static_input_.scratch_bytes();
   for (const Panel& panel : panels_)
-    bytes +=
-        panel.floats.size_bytes() + panel.codes.size_bytes() + panel.scale.size_bytes() + panel.offset.size_bytes();
+    bytes += panel.floats.size_bytes() + panel.scale.size_bytes() + panel.rows.size_bytes() + panel.packed.size_bytes();
   return bytes;
 }
 
@@ -58,7 +56,7 @@ void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
   x_ = x;
   tokens_ = tokens;
   cols_ = cols;
-  rounded_ = false;
+  rounded_input_.Forget();
   static_input_.Forget();
 }
 
@@ -68,8 +66,8 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   const bool blocks = !exact_codes && !context_.exact && quant::IsBlock(w.type);
   kernels::PlaneRows static_x = {};
   if (exact_codes) static_x = static_input_.Round(w, x_, tokens_);
-  if (blocks && !rounded_) RoundInput();
-  const int64_t panel_rows = PanelRows(exact_codes ? w.row_bytes : blocks ? BlockBytes(cols_) : cols_ * 4);
+  if (blocks) rounded_input_.Round(x_, tokens_, cols_);
+  const int64_t panel_rows = blocks ? kernels::kPanelRows : PanelRows(exact_codes ? w.row_bytes : cols_ * 4);
   const int64_t strip_rows = std::max(kMinStripRows, CeilDivide(w.rows, kStripsPerThread * context_.pool->size()));
   context_.pool->ParallelFor(CeilDivide(w.rows, strip_rows), [&](int64_t index, int worker) {
     Panel& panel = panels_[static_cast<size_t>(worker)];
@@ -87,19 +85,6 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
           context_.kernels->round_static(y + t * y_stride + begin, rows, w.output_scale);
     }
   });
-}
-
-void Linear::RoundInput() {
-  codes_.Reserve(static_cast<size_t>(tokens_ * cols_));
-  scale_.Reserve(static_cast<size_t>(tokens_ * cols_ / 32));
-  sum_.Reserve(static_cast<size_t>(tokens_ * cols_ / 16));
-  context_.pool->ParallelFor(tokens_, [this](int64_t t, int) {
-    context_.kernels->quantize_a8(x_ + t * cols_, cols_,
-                                  {.codes = codes_.data() + t * cols_,
-                                   .scale = scale_.data() + t * cols_ / 32,
-                                   .scaled_sum = sum_.data() + t * cols_ / 16});
-  });
-  rounded_ = true;
 }
 
 // Rows of codes with one scale each.
@@ -126,29 +111,26 @@ void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel&
 }
 
 void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
-  const int64_t groups = cols_ / 16;
-  const kernels::A8Rows x = {.codes = codes_.data(),
-                             .scale = scale_.data(),
-                             .scaled_sum = sum_.data(),
-                             .codes_stride = cols_,
-                             .scale_stride = cols_ / 32,
-                             .sum_stride = groups};
   const auto gemv = context_.kernels->gemv_block[static_cast<size_t>(w.type)];
-  if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, x, cols_, y);
+  if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
   const auto unpack = context_.kernels->unpack[static_cast<size_t>(w.type)];
+  const int64_t group = kernels::GroupColumns(w.type);
+  panel.rows.Reserve(static_cast<size_t>(kernels::kPanelRows * cols_));
+  panel.packed.Reserve(static_cast<size_t>(kernels::kPanelRows * cols_));
+  const kernels::S8Row first = {
+      .codes = panel.rows.codes.data(), .scale = panel.rows.scale.data(), .offset = panel.rows.offset.data()};
   for (int64_t r = 0; r < rows; ++r)
     unpack(w.row(begin + r),
-           {.codes = panel.codes.data() + r * cols_,
-            .scale = panel.scale.data() + r * groups,
-            .offset = panel.offset.data() + r * groups},
+           {.codes = first.codes + r * cols_,
+            .scale = first.scale + r * (cols_ / group),
+            .offset = first.offset + r * (cols_ / group)},
            cols_);
-  const kernels::S8Rows weights = {.codes = panel.codes.data(),
-                                   .scale = panel.scale.data(),
-                                   .offset = kernels::HasOffset(w.type) ? panel.offset.data() : nullptr,
-                                   .codes_stride = cols_,
-                                   .scale_stride = groups,
-                                   .offset_stride = groups};
-  context_.kernels->gemm_s8(weights, rows, x, tokens_, cols_, y, y_stride);
+  const kernels::S8Panel packed = {.codes = panel.packed.codes.data(),
+                                   .scale = panel.packed.scale.data(),
+                                   .offset = kernels::HasOffset(w.type) ? panel.packed.offset.data() : nullptr,
+                                   .group = group};
+  context_.kernels->pack_panel(first, rows, cols_, packed);
+  context_.kernels->gemm_panel(packed, rows, rounded_input_.tiles(), tokens_, cols_, y, y_stride);
 }
 
 void Linear::MultiplyStatic(const Matrix& w, const kernels::PlaneRows& x, int64_t begin, int64_t rows, Panel& panel,

@@ -9,6 +9,7 @@
 #include "kernels/kernels.h"
 #include "ops/context.h"
 #include "ops/matrix.h"
+#include "ops/rounded_input.h"
 #include "ops/static_input.h"
 
 namespace carat::ops {
@@ -16,8 +17,8 @@ namespace carat::ops {
 // The products that share one input, and the scratch memory they need. Used by one thread (it uses the pool inside).
 //
 // Block-quantised weights are multiplied with the input rounded to 8 bits in blocks of 32 (once per input, whoever asks
-// first); float weights and codes, and all weights in an exact context, with the input as it is. Rows of weights are
-// unpacked a panel at a time into a scratch that stays in the cache while it meets every token.
+// first); float weights and codes, and all weights in an exact context, with the input as it is. Of several tokens,
+// rows of weights are unpacked a panel at a time into a scratch that stays in the cache while it meets every token.
 //
 // Where static rounding is part of the model (Matrix::input_scale, output_scale), it is part of the product: the input
 // is rounded with the matrix's scale, the sum is exact, and the output is rounded. That is so in every context.
@@ -35,13 +36,18 @@ class Linear {
   uint64_t scratch_bytes() const;
 
  private:
-  struct Panel {  // of one worker
-    AlignedBuffer<float> floats;
+  // Unpacked rows, codes with their scales.
+  struct Rows {
+    void Reserve(size_t count);
+    uint64_t size_bytes() const { return codes.size_bytes() + scale.size_bytes() + offset.size_bytes(); }
     AlignedBuffer<int8_t> codes;
     AlignedBuffer<float> scale, offset;
   };
+  struct Panel {  // of one worker
+    AlignedBuffer<float> floats, scale;
+    Rows rows, packed;  // one after the other, and side by side
+  };
 
-  void RoundInput();
   static kernels::CodeRows CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel);
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
@@ -53,11 +59,7 @@ class Linear {
   const float* x_ = nullptr;
   int64_t tokens_ = 0, cols_ = 0;
 
-  bool rounded_ = false;
-  AlignedBuffer<int8_t> codes_;  // [tokens, cols]
-  AlignedBuffer<float> scale_;   // [tokens, cols/32]
-  AlignedBuffer<float> sum_;     // [tokens, cols/16]
-
+  RoundedInput rounded_input_;
   StaticInput static_input_;
 
   std::vector<Panel> panels_;

@@ -1,6 +1,7 @@
 // The block formats byte by byte: how GGUF stores 32 or 256 weights of a row.
 // Every weight is scale * code + offset; which bits are which is said beside each field. Blocks are packed without
 // alignment (members are bytes), numbers are little endian, scales are f16 unless stated.
+// kGroup columns share a scale (and an offset).
 // In formulas: element e of a block, h = e/128, g = (e%128)/32, l = e%32, k = e/32.
 #pragma once
 
@@ -20,6 +21,7 @@ static_assert(std::endian::native == std::endian::little, "model files are littl
 struct BlockQ4_0 {
   static constexpr Type kType = Type::kQ4_0;
   static constexpr int kElements = 32;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = false;
   uint8_t d[2];
   uint8_t qs[16];
@@ -29,6 +31,7 @@ struct BlockQ4_0 {
 struct BlockQ4_1 {
   static constexpr Type kType = Type::kQ4_1;
   static constexpr int kElements = 32;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = true;
   uint8_t d[2];
   uint8_t m[2];
@@ -39,6 +42,7 @@ struct BlockQ4_1 {
 struct BlockQ5_0 {
   static constexpr Type kType = Type::kQ5_0;
   static constexpr int kElements = 32;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = false;
   uint8_t d[2];
   uint8_t qh[4];
@@ -49,6 +53,7 @@ struct BlockQ5_0 {
 struct BlockQ5_1 {
   static constexpr Type kType = Type::kQ5_1;
   static constexpr int kElements = 32;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = true;
   uint8_t d[2];
   uint8_t m[2];
@@ -60,6 +65,7 @@ struct BlockQ5_1 {
 struct BlockQ8_0 {
   static constexpr Type kType = Type::kQ8_0;
   static constexpr int kElements = 32;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = false;
   uint8_t d[2];
   int8_t qs[32];
@@ -69,6 +75,7 @@ struct BlockQ8_0 {
 struct BlockIQ4_NL {
   static constexpr Type kType = Type::kIQ4_NL;
   static constexpr int kElements = 32;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = false;
   uint8_t d[2];
   uint8_t qs[16];
@@ -79,6 +86,7 @@ inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -
 struct BlockQ2_K {
   static constexpr Type kType = Type::kQ2_K;
   static constexpr int kElements = 256;
+  static constexpr int kGroup = 16;
   static constexpr bool kHasOffset = true;
   uint8_t scales[16];
   uint8_t qs[64];
@@ -90,6 +98,7 @@ struct BlockQ2_K {
 struct BlockQ3_K {
   static constexpr Type kType = Type::kQ3_K;
   static constexpr int kElements = 256;
+  static constexpr int kGroup = 16;
   static constexpr bool kHasOffset = false;
   uint8_t hmask[32];
   uint8_t qs[64];
@@ -101,6 +110,7 @@ struct BlockQ3_K {
 struct BlockQ4_K {
   static constexpr Type kType = Type::kQ4_K;
   static constexpr int kElements = 256;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = true;
   uint8_t d[2];
   uint8_t dmin[2];
@@ -112,6 +122,7 @@ struct BlockQ4_K {
 struct BlockQ5_K {
   static constexpr Type kType = Type::kQ5_K;
   static constexpr int kElements = 256;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = true;
   uint8_t d[2];
   uint8_t dmin[2];
@@ -124,6 +135,7 @@ struct BlockQ5_K {
 struct BlockQ6_K {
   static constexpr Type kType = Type::kQ6_K;
   static constexpr int kElements = 256;
+  static constexpr int kGroup = 16;
   static constexpr bool kHasOffset = false;
   uint8_t ql[128];
   uint8_t qh[64];
@@ -135,6 +147,7 @@ struct BlockQ6_K {
 struct BlockIQ4_XS {
   static constexpr Type kType = Type::kIQ4_XS;
   static constexpr int kElements = 256;
+  static constexpr int kGroup = 32;
   static constexpr bool kHasOffset = false;
   uint8_t d[2];
   uint8_t scales_h[2];

@@ -13,38 +13,38 @@ int Nibble(const uint8_t qs[16], int e) { return e < 16 ? qs[e] & 15 : qs[e - 16
 
 int Bit(const uint8_t* bits, int e) { return (bits[e / 8] >> (e % 8)) & 1; }
 
-// One block: codes, and a scale (and offset) for every 16 codes.
+// One block: codes, and a scale (and offset) for every group.
 
 void UnpackBlock(const quant::BlockQ4_0& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e) - 8);
-  dst.scale[0] = dst.scale[1] = F16(block.d);
+  dst.scale[0] = F16(block.d);
 }
 
 void UnpackBlock(const quant::BlockQ4_1& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e));
-  dst.scale[0] = dst.scale[1] = F16(block.d);
-  dst.offset[0] = dst.offset[1] = F16(block.m);
+  dst.scale[0] = F16(block.d);
+  dst.offset[0] = F16(block.m);
 }
 
 void UnpackBlock(const quant::BlockQ5_0& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>((Nibble(block.qs, e) | Bit(block.qh, e) << 4) - 16);
-  dst.scale[0] = dst.scale[1] = F16(block.d);
+  dst.scale[0] = F16(block.d);
 }
 
 void UnpackBlock(const quant::BlockQ5_1& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = static_cast<int8_t>(Nibble(block.qs, e) | Bit(block.qh, e) << 4);
-  dst.scale[0] = dst.scale[1] = F16(block.d);
-  dst.offset[0] = dst.offset[1] = F16(block.m);
+  dst.scale[0] = F16(block.d);
+  dst.offset[0] = F16(block.m);
 }
 
 void UnpackBlock(const quant::BlockQ8_0& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = block.qs[e];
-  dst.scale[0] = dst.scale[1] = F16(block.d);
+  dst.scale[0] = F16(block.d);
 }
 
 void UnpackBlock(const quant::BlockIQ4_NL& block, S8Row dst) {
   for (int e = 0; e < 32; ++e) dst.codes[e] = quant::kIq4Values[Nibble(block.qs, e)];
-  dst.scale[0] = dst.scale[1] = F16(block.d);
+  dst.scale[0] = F16(block.d);
 }
 
 void UnpackBlock(const quant::BlockQ2_K& block, S8Row dst) {
@@ -70,14 +70,14 @@ void UnpackBlock(const quant::BlockQ3_K& block, S8Row dst) {
   for (int j = 0; j < 16; ++j) dst.scale[j] = d * static_cast<float>(quant::Q3Scale(block.scales, j));
 }
 
-// Scales and offsets of Q4_K and Q5_K: eight sub-blocks of 32, each written twice.
+// Scales and offsets of Q4_K and Q5_K: eight sub-blocks of 32.
 template <typename Block>
 void UnpackK4Scales(const Block& block, S8Row dst) {
   const float d = F16(block.d), dmin = F16(block.dmin);
   for (int k = 0; k < 8; ++k) {
     const quant::ScaleMin sub = quant::K4Scale(block.scales, k);
-    dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(sub.scale);
-    dst.offset[2 * k] = dst.offset[2 * k + 1] = -(dmin * static_cast<float>(sub.min));
+    dst.scale[k] = d * static_cast<float>(sub.scale);
+    dst.offset[k] = -(dmin * static_cast<float>(sub.min));
   }
 }
 
@@ -114,9 +114,12 @@ void UnpackBlock(const quant::BlockIQ4_XS& block, S8Row dst) {
   const float d = F16(block.d);
   for (int k = 0; k < 8; ++k) {
     for (int l = 0; l < 32; ++l) dst.codes[32 * k + l] = quant::kIq4Values[Nibble(block.qs + 16 * k, l)];
-    dst.scale[2 * k] = dst.scale[2 * k + 1] = d * static_cast<float>(quant::Iq4Scale(block, k));
+    dst.scale[k] = d * static_cast<float>(quant::Iq4Scale(block, k));
   }
 }
+
+template <typename Block>
+constexpr int kGroups = Block::kElements / Block::kGroup;
 
 }  // namespace
 
@@ -125,20 +128,20 @@ void Unpack(const std::byte* src, S8Row dst, int64_t n) {
   for (; n > 0; n -= Block::kElements, src += sizeof(Block)) {
     UnpackBlock(*reinterpret_cast<const Block*>(src), dst);
     dst.codes += Block::kElements;
-    dst.scale += Block::kElements / 16;
-    if constexpr (Block::kHasOffset) dst.offset += Block::kElements / 16;
+    dst.scale += kGroups<Block>;
+    if constexpr (Block::kHasOffset) dst.offset += kGroups<Block>;
   }
 }
 
 template <typename Block>
 void Decode(const std::byte* src, float* dst, int64_t n) {
   int8_t codes[Block::kElements];
-  float scale[Block::kElements / 16], offset[Block::kElements / 16];
+  float scale[kGroups<Block>], offset[kGroups<Block>];
   for (; n > 0; n -= Block::kElements, src += sizeof(Block), dst += Block::kElements) {
     UnpackBlock(*reinterpret_cast<const Block*>(src), {codes, scale, offset});
     for (int e = 0; e < Block::kElements; ++e) {
-      dst[e] = scale[e / 16] * static_cast<float>(codes[e]);
-      if constexpr (Block::kHasOffset) dst[e] += offset[e / 16];
+      dst[e] = scale[e / Block::kGroup] * static_cast<float>(codes[e]);
+      if constexpr (Block::kHasOffset) dst[e] += offset[e / Block::kGroup];
     }
   }
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/reference/reference.h"
 #include "kernels/reference/sum.h"
@@ -21,6 +22,7 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst) {
     const bool zero = largest < kA8Smallest;
     const float inverse = finite && !zero ? 127.0f / largest : 0.0f;
     dst.scale[block] = !finite ? std::bit_cast<float>(0x7fc00000u) : zero ? 0.0f : largest / 127.0f;
+    dst.lift32[block] = 0;
     for (int half = 0; half < 2; ++half) {
       int sum = 0;
       for (int i = 16 * half; i < 16 * half + 16; ++i) {
@@ -30,7 +32,8 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst) {
         dst.codes[32 * block + i] = static_cast<int8_t>(code);
         sum += code;
       }
-      dst.scaled_sum[2 * block + half] = dst.scale[block] * static_cast<float>(sum);
+      dst.lift16[2 * block + half] = -128 * sum;
+      dst.lift32[block] += -128 * sum;
     }
   }
 }
@@ -43,33 +46,60 @@ void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int
                                      [row = x + t * x_stride](int64_t i) { return row[i]; }, k);
 }
 
+void PackPanel(const S8Row& w, int64_t rows, int64_t k, const S8Panel& panel) {
+  const int64_t groups = k / panel.group;
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    const bool inside = r < rows;
+    for (int64_t i = 0; i < k; ++i)
+      panel.codes[(i / 4 * kPanelRows + r) * 4 + i % 4] = inside ? w.codes[r * k + i] : int8_t{0};
+    for (int64_t g = 0; g < groups; ++g) {
+      panel.scale[g * kPanelRows + r] = inside ? w.scale[r * groups + g] : 0.0f;
+      if (panel.offset != nullptr) panel.offset[g * kPanelRows + r] = inside ? w.offset[r * groups + g] : 0.0f;
+    }
+  }
+}
+
+void PackTile(const A8Row& x, int64_t tokens, int64_t k, A8Block* tile) {
+  for (int64_t block = 0; block < k / 32; ++block) {
+    A8Block& to = tile[block];
+    if (tokens < kTileTokens) to = {};
+    for (int64_t t = 0; t < tokens; ++t) {
+      const int64_t from = t * (k / 32) + block;
+      for (int i = 0; i < 8; ++i) std::memcpy(to.codes[i][t], x.codes + 32 * from + 4 * i, 4);
+      to.scale[t] = x.scale[from];
+      to.lift32[t] = x.lift32[from];
+      for (int half = 0; half < 2; ++half) to.lift16[half][t] = x.lift16[2 * from + half];
+    }
+  }
+}
+
 namespace {
 
-// One output: int8 dot of a row of codes and a row of activations.
-float Int8Dot(const int8_t* w, const float* w_scale, const int8_t* x, const float* x_scale, int64_t k) {
-  float lanes[16] = {};
-  for (int64_t block = 0; block < k / 32; ++block)
-    for (int j = 0; j < 8; ++j) {
-      int sum = 0;
-      for (int64_t i = 32 * block + 4 * j; i < 32 * block + 4 * j + 4; ++i) sum += w[i] * x[i];
-      float& lane = lanes[8 * (block % 2) + j];
-      lane = std::fma(static_cast<float>(sum), w_scale[2 * block + j / 4] * x_scale[block], lane);
+// Row r of a panel and token t of a tile.
+float BlockDot(const S8Panel& w, int64_t r, const A8Block* tile, int64_t t, int64_t k) {
+  float lanes[8] = {};
+  for (int64_t g = 0; g < k / w.group; ++g) {
+    const A8Block& x = tile[g * w.group / 32];
+    int products = 0, sum = 0;
+    for (int64_t i = g * w.group; i < (g + 1) * w.group; ++i) {
+      const int code = x.codes[i % 32 / 4][t][i % 4];
+      products += w.codes[(i / 4 * kPanelRows + r) * 4 + i % 4] * code;
+      sum += code;
     }
-  return TreeSum(lanes, 16);
+    float& lane = lanes[g * w.group / 32 % 8];
+    lane = std::fma(static_cast<float>(products), w.scale[g * kPanelRows + r] * x.scale[t], lane);
+    if (w.offset != nullptr) lane = std::fma(w.offset[g * kPanelRows + r], x.scale[t] * static_cast<float>(sum), lane);
+  }
+  return TreeSum(lanes, 8);
 }
 
 }  // namespace
 
-void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride) {
+void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride) {
   for (int64_t t = 0; t < tokens; ++t)
-    for (int64_t n = 0; n < rows; ++n) {
-      float sum = Int8Dot(w.codes + n * w.codes_stride, w.scale + n * w.scale_stride, x.codes + t * x.codes_stride,
-                          x.scale + t * x.scale_stride, k);
-      if (w.offset != nullptr)
-        sum += FloatDot([row = w.offset + n * w.offset_stride](int64_t i) { return row[i]; },
-                        [row = x.scaled_sum + t * x.sum_stride](int64_t i) { return row[i]; }, k / 16);
-      y[t * y_stride + n] = sum;
-    }
+    for (int64_t n = 0; n < rows; ++n)
+      y[t * y_stride + n] = BlockDot(w, n, tiles + t / kTileTokens * (k / 32), t % kTileTokens, k);
 }
 
 }  // namespace carat::kernels::reference

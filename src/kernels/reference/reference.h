@@ -20,7 +20,10 @@ void DecodeBf16(const std::byte* src, float* dst, int64_t n);
 void QuantizeA8(const float* x, int64_t k, A8Row dst);
 void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
              int64_t k, float* y, int64_t y_stride);
-void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
+void PackPanel(const S8Row& w, int64_t rows, int64_t k, const S8Panel& panel);
+void PackTile(const A8Row& x, int64_t tokens, int64_t k, A8Block* tile);
+void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride);
 
 // `kType`: the formats of quant/codes.h.
 template <quant::Type kType>

@@ -10,10 +10,12 @@ namespace carat::kernels::avx512 {
 
 void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
              int64_t k, float* y, int64_t y_stride);
-void GemmS8(const S8Rows& w, int64_t rows, const A8Rows& x, int64_t tokens, int64_t k, float* y, int64_t y_stride);
+void PackPanel(const S8Row& w, int64_t rows, int64_t k, const S8Panel& panel);
+void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride);
 // `Block`: the formats of quant/blocks.h.
 template <typename Block>
-void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k, float* y);
+void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y);
 
 // `kType`: the formats of quant/codes.h.
 template <quant::Type kType>

@@ -4,27 +4,33 @@
 #include "quant/blocks.h"
 
 namespace carat::kernels::avx2 {
+namespace {
+
+template <typename Block>
+constexpr int kGroups = Block::kElements / Block::kGroup;
+
+}  // namespace
 
 template <typename Block>
 void Unpack(const std::byte* src, S8Row dst, int64_t n) {
   for (; n > 0; n -= Block::kElements, src += sizeof(Block)) {
     UnpackBlock(*reinterpret_cast<const Block*>(src), dst);
     dst.codes += Block::kElements;
-    dst.scale += Block::kElements / 16;
-    if constexpr (Block::kHasOffset) dst.offset += Block::kElements / 16;
+    dst.scale += kGroups<Block>;
+    if constexpr (Block::kHasOffset) dst.offset += kGroups<Block>;
   }
 }
 
 template <typename Block>
 void Decode(const std::byte* src, float* dst, int64_t n) {
   alignas(32) int8_t codes[Block::kElements];
-  float scale[Block::kElements / 16], offset[Block::kElements / 16];
+  float scale[kGroups<Block>], offset[kGroups<Block>];
   for (; n > 0; n -= Block::kElements, src += sizeof(Block), dst += Block::kElements) {
     UnpackBlock(*reinterpret_cast<const Block*>(src), {codes, scale, offset});
     for (int e = 0; e < Block::kElements; e += 8) {
       const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + e));
-      __m256 value = _mm256_mul_ps(_mm256_broadcast_ss(scale + e / 16), SignedBytes(eight));
-      if constexpr (Block::kHasOffset) value = _mm256_add_ps(value, _mm256_broadcast_ss(offset + e / 16));
+      __m256 value = _mm256_mul_ps(_mm256_broadcast_ss(scale + e / Block::kGroup), SignedBytes(eight));
+      if constexpr (Block::kHasOffset) value = _mm256_add_ps(value, _mm256_broadcast_ss(offset + e / Block::kGroup));
       _mm256_storeu_ps(dst + e, value);
     }
   }

@@ -14,19 +14,6 @@
 
 namespace carat::kernels::avx2 {
 
-// The sums of one row: the int8 dot's lanes of even and odd blocks, and the lower and upper lanes of the offsets.
-struct RowSums {
-  __m256 lanes[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  __m256 offsets[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-};
-
-// Adds block `block`, whose weights' scales times the token's are `products`.
-template <typename Fours>
-CARAT_INLINE void AddProducts(__m256i codes, const int8_t* token, __m256 products, int block, RowSums& sums) {
-  const __m256i fours = Fours::Of(codes, _mm256_abs_epi8(codes), Load256(token + 32 * block));
-  sums.lanes[block % 2] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(fours), products, sums.lanes[block % 2]);
-}
-
 // The f16 that begins each of eight blocks, or stands behind it.
 template <typename Block>
 CARAT_INLINE __m256 EightHalves(const Block* w, const uint8_t (Block::*half)[2]) {
@@ -34,69 +21,125 @@ CARAT_INLINE __m256 EightHalves(const Block* w, const uint8_t (Block::*half)[2])
   return _mm256_cvtph_ps(_mm_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
 }
 
-// `count` blocks of 32: 8, or fewer at the end of a row.
+// Sums within the halves of four vectors: of the lower halves to the lower lanes, of the upper ones to the upper.
+CARAT_INLINE __m256i SumHalves(__m256i a, __m256i b, __m256i c, __m256i d) {
+  const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+  const __m256i cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+  return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+}
+
+// Of eight blocks of 32 columns, their first and their second groups of 16.
+struct EvenOdd {
+  __m256i even, odd;
+};
+CARAT_INLINE EvenOdd SumGroups(const __m256i fours[8]) {
+  const __m256i low = SumHalves(fours[0], fours[1], fours[2], fours[3]);
+  const __m256i high = SumHalves(fours[4], fours[5], fours[6], fours[7]);
+  return {_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31)};
+}
+// Sixteen numbers of groups dealt to the same two.
+CARAT_INLINE EvenOdd Deal(__m256i low, __m256i high) {
+  const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  low = _mm256_permutevar8x32_epi32(low, order);
+  high = _mm256_permutevar8x32_epi32(high, order);
+  return {_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31)};
+}
+CARAT_INLINE EvenOdd Deal(const float p[16]) {
+  return Deal(_mm256_castps_si256(_mm256_loadu_ps(p)), _mm256_castps_si256(_mm256_loadu_ps(p + 8)));
+}
+
+// Activations from some column on.
+struct Columns {
+  CARAT_INLINE Columns(const A8Row& x, int64_t i)
+      : codes(x.codes + i), scale(x.scale + i / 32), lift32(x.lift32 + i / 32), lift16(x.lift16 + i / 16) {}
+  const int8_t* codes;
+  const float* scale;
+  const int32_t* lift32;
+  const int32_t* lift16;
+};
+
+// The token's scale times the sums of its codes.
+CARAT_INLINE __m256 ScaledSums(__m256i lift, __m256 scale) {
+  return _mm256_mul_ps(scale, _mm256_mul_ps(_mm256_cvtepi32_ps(lift), _mm256_set1_ps(-0x1p-7f)));
+}
+
+// Eight lanes of the block dot; adds 256 columns, or fewer at the end of a row: `count` blocks of 32.
 template <typename Fours, typename Block>
   requires(Block::kElements == 32)
-CARAT_INLINE void AddColumns(const Block* w, const int8_t* token, const float* scale, const float* scaled_sum,
-                             int count, RowSums& sums) {
-  alignas(32) float products[8], offsets[16] = {};
+CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int count, __m256 lanes) {
+  __m256i fours[8];
+  __m256 scale, token_scale, offset = _mm256_setzero_ps();
+  __m256i lift;
   if (count == 8) {
-    _mm256_store_ps(products, _mm256_mul_ps(EightHalves(w, &Block::d), _mm256_loadu_ps(scale)));
-    if constexpr (Block::kHasOffset) StoreEachTwice(offsets, EightHalves(w, &Block::m));
+    for (int b = 0; b < 8; ++b) {
+      const __m256i codes = Codes(w[b]);
+      fours[b] = Fours::Of(codes, _mm256_abs_epi8(codes), Load256(x.codes + 32 * b));
+    }
+    scale = EightHalves(w, &Block::d);
+    if constexpr (Block::kHasOffset) offset = EightHalves(w, &Block::m);
+    token_scale = _mm256_loadu_ps(x.scale);
+    lift = Load256(x.lift32);
   } else {
-    for (int block = 0; block < count; ++block) {
-      products[block] = F16(w[block].d) * scale[block];
-      if constexpr (Block::kHasOffset) StoreTwice(offsets + 2 * block, w[block].m);
+    alignas(32) float scales[8] = {}, offsets[8] = {};
+    for (int b = 0; b < 8; ++b) fours[b] = _mm256_setzero_si256();
+    for (int b = 0; b < count; ++b) {
+      const __m256i codes = Codes(w[b]);
+      fours[b] = Fours::Of(codes, _mm256_abs_epi8(codes), Load256(x.codes + 32 * b));
+      scales[b] = F16(w[b].d);
+      if constexpr (Block::kHasOffset) offsets[b] = F16(w[b].m);
     }
+    scale = _mm256_load_ps(scales);
+    offset = _mm256_load_ps(offsets);
+    token_scale = _mm256_maskload_ps(x.scale, FirstLanes(count));
+    lift = _mm256_maskload_epi32(x.lift32, FirstLanes(count));
   }
-  for (int block = 0; block < count; ++block)
-    AddProducts<Fours>(Codes(w[block]), token, _mm256_broadcast_ss(products + block), block, sums);
-  if constexpr (Block::kHasOffset) {
-    for (int half = 0; half < 2; ++half) {
-      const __m256 sum = LoadF32::LoadFirst(scaled_sum + 8 * half, 2 * count - 8 * half);
-      sums.offsets[half] = _mm256_fmadd_ps(_mm256_load_ps(offsets + 8 * half), sum, sums.offsets[half]);
-    }
-  }
+  const EvenOdd sums = SumGroups(fours);
+  const __m256 integers = _mm256_cvtepi32_ps(_mm256_add_epi32(sums.even, sums.odd));
+  __m256 next = _mm256_fmadd_ps(integers, _mm256_mul_ps(scale, token_scale), lanes);
+  if constexpr (Block::kHasOffset) next = _mm256_fmadd_ps(offset, ScaledSums(lift, token_scale), next);
+  return count == 8 ? next : _mm256_blendv_ps(lanes, next, _mm256_castsi256_ps(FirstLanes(count)));
 }
 
 // A super-block.
 template <typename Fours, typename Block>
   requires(Block::kElements == 256)
-CARAT_INLINE void AddColumns(const Block* w, const int8_t* token, const float* scale, const float* scaled_sum,
-                             int count, RowSums& sums) {
+CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int, __m256 lanes) {
   alignas(32) int8_t codes[256];
-  alignas(32) float products[16], offset[16];
-  alignas(32) float each_twice[16];
-  UnpackBlock(*w, {codes, products, offset});
-  StoreEachTwice(each_twice, _mm256_loadu_ps(scale));
-  for (int half = 0; half < 2; ++half)
-    _mm256_store_ps(products + 8 * half,
-                    _mm256_mul_ps(_mm256_load_ps(products + 8 * half), _mm256_load_ps(each_twice + 8 * half)));
-  for (int block = 0; block < count; ++block)
-    AddProducts<Fours>(Load256(codes + 32 * block), token, BlockScales(products + 2 * block), block, sums);
-  if constexpr (Block::kHasOffset) {
-    for (int half = 0; half < 2; ++half)
-      sums.offsets[half] = _mm256_fmadd_ps(_mm256_load_ps(offset + 8 * half), _mm256_loadu_ps(scaled_sum + 8 * half),
-                                           sums.offsets[half]);
+  alignas(32) float scale[16], offset[16];
+  UnpackBlock(*w, {codes, scale, offset});
+  __m256i fours[8];
+  for (int b = 0; b < 8; ++b) {
+    const __m256i block = Load256(codes + 32 * b);
+    fours[b] = Fours::Of(block, _mm256_abs_epi8(block), Load256(x.codes + 32 * b));
   }
+  const EvenOdd sums = SumGroups(fours);
+  const __m256 token_scale = _mm256_loadu_ps(x.scale);
+  const auto add = [&](__m256i integers, __m256 scales, __m256 offsets, __m256i lift) __attribute__((always_inline)) {
+    lanes = _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers), _mm256_mul_ps(scales, token_scale), lanes);
+    if constexpr (Block::kHasOffset) lanes = _mm256_fmadd_ps(offsets, ScaledSums(lift, token_scale), lanes);
+  };
+  if constexpr (Block::kGroup == 32) {
+    add(_mm256_add_epi32(sums.even, sums.odd), _mm256_load_ps(scale), _mm256_load_ps(offset), Load256(x.lift32));
+  } else {
+    const EvenOdd scales = Deal(scale), offsets = Deal(offset);
+    const EvenOdd lifts = Deal(Load256(x.lift16), Load256(x.lift16 + 8));
+    add(sums.even, _mm256_castsi256_ps(scales.even), _mm256_castsi256_ps(offsets.even), lifts.even);
+    add(sums.odd, _mm256_castsi256_ps(scales.odd), _mm256_castsi256_ps(offsets.odd), lifts.odd);
+  }
+  return lanes;
 }
 
 template <typename Fours, typename Block>
-CARAT_INLINE float DotRow(const Block* w, const A8Rows& x, int64_t k) {
-  RowSums sums;
+CARAT_INLINE float DotRow(const Block* w, const A8Row& x, int64_t k) {
+  __m256 lanes = _mm256_setzero_ps();
   int64_t i = 0;
-  for (; i + 256 <= k; i += 256)
-    AddColumns<Fours>(w + i / Block::kElements, x.codes + i, x.scale + i / 32, x.scaled_sum + i / 16, 8, sums);
-  if (i < k)
-    AddColumns<Fours>(w + i / Block::kElements, x.codes + i, x.scale + i / 32, x.scaled_sum + i / 16,
-                      static_cast<int>((k - i) / 32), sums);
-  float sum = TreeSum(sums.lanes[0], sums.lanes[1]);
-  if constexpr (Block::kHasOffset) sum += TreeSum(sums.offsets[0], sums.offsets[1]);
-  return sum;
+  for (; i + 256 <= k; i += 256) lanes = AddColumns<Fours>(w + i / Block::kElements, Columns(x, i), 8, lanes);
+  if (i < k) lanes = AddColumns<Fours>(w + i / Block::kElements, Columns(x, i), static_cast<int>((k - i) / 32), lanes);
+  return TreeSum(lanes);
 }
 
 template <typename Fours, typename Block>
-CARAT_INLINE void DotRows(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k, float* y) {
+CARAT_INLINE void DotRows(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y) {
   for (int64_t n = 0; n < rows; ++n) y[n] = DotRow<Fours>(reinterpret_cast<const Block*>(w + n * row_bytes), x, k);
 }
 

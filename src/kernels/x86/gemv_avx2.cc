@@ -7,12 +7,12 @@
 namespace carat::kernels::avx2 {
 
 template <typename Block>
-void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Rows& x, int64_t k, float* y) {
+void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y) {
   DotRows<SumsOfFour, Block>(w, row_bytes, rows, x, k, y);
 }
 
 #define CARAT_INSTANTIATE(Block) \
-  template void Gemv<Block>(const std::byte*, int64_t, int64_t, const A8Rows&, int64_t, float*);
+  template void Gemv<Block>(const std::byte*, int64_t, int64_t, const A8Row&, int64_t, float*);
 CARAT_INSTANTIATE(quant::BlockQ4_0)
 CARAT_INSTANTIATE(quant::BlockQ4_1)
 CARAT_INSTANTIATE(quant::BlockQ5_0)

@@ -1,4 +1,4 @@
-// One block to codes, and a scale (and offset) for every 16 codes; for every format of quant/blocks.h. All forced
+// One block to codes, and a scale (and offset) for every group; for every format of quant/blocks.h. All forced
 // inline (see avx2.h).
 #pragma once
 
@@ -34,18 +34,6 @@ CARAT_INLINE __m256i SpreadBits(const uint8_t bits[4]) {
   return _mm256_cmpeq_epi8(_mm256_and_si256(spread, which_bit), which_bit);
 }
 
-// The same value for both halves of a block of 32.
-CARAT_INLINE void StoreTwice(float* p, const uint8_t f16[2]) {
-  const __m128 value = _mm_cvtph_ps(_mm_cvtsi32_si128(quant::Load16(f16)));
-  _mm_storel_pi(reinterpret_cast<__m64*>(p), _mm_moveldup_ps(value));
-}
-
-// Eight values, one for each block of 32, to 16 entries.
-CARAT_INLINE void StoreEachTwice(float* p, __m256 values) {
-  _mm256_storeu_ps(p, _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)));
-  _mm256_storeu_ps(p + 8, _mm256_permutevar8x32_ps(values, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)));
-}
-
 CARAT_INLINE __m256 Negate(__m256 x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
 
 // Bytes 8*half .. 8*half+7 as floats, unsigned or signed.
@@ -76,8 +64,8 @@ template <typename Block>
   requires(Block::kElements == 32)
 CARAT_INLINE void UnpackBlock(const Block& block, S8Row dst) {
   Store(dst.codes, Codes(block));
-  StoreTwice(dst.scale, block.d);
-  if constexpr (Block::kHasOffset) StoreTwice(dst.offset, block.m);
+  dst.scale[0] = F16(block.d);
+  if constexpr (Block::kHasOffset) dst.offset[0] = F16(block.m);
 }
 
 // Bits 2g, 2g+1 of each byte.
@@ -148,8 +136,8 @@ CARAT_INLINE void UnpackK4Scales(const uint8_t d[2], const uint8_t dmin[2], cons
   const __m128i sub_scales =
       _mm_cvtsi64_si128(static_cast<int64_t>(scale_low | static_cast<uint64_t>(scale_high) << 32));
   const __m128i sub_mins = _mm_cvtsi64_si128(static_cast<int64_t>(min_low | static_cast<uint64_t>(min_high) << 32));
-  StoreEachTwice(dst.scale, _mm256_mul_ps(_mm256_set1_ps(F16(d)), UnsignedBytes(sub_scales)));
-  StoreEachTwice(dst.offset, Negate(_mm256_mul_ps(_mm256_set1_ps(F16(dmin)), UnsignedBytes(sub_mins))));
+  _mm256_storeu_ps(dst.scale, _mm256_mul_ps(_mm256_set1_ps(F16(d)), UnsignedBytes(sub_scales)));
+  _mm256_storeu_ps(dst.offset, Negate(_mm256_mul_ps(_mm256_set1_ps(F16(dmin)), UnsignedBytes(sub_mins))));
 }
 
 CARAT_INLINE void UnpackBlock(const quant::BlockQ4_K& block, S8Row dst) {
@@ -209,7 +197,7 @@ CARAT_INLINE void UnpackBlock(const quant::BlockIQ4_XS& block, S8Row dst) {
   const __m256i high = _mm256_set1_epi32(quant::Load16(block.scales_h));
   const __m256i two = _mm256_and_si256(_mm256_srlv_epi32(high, _mm256_srli_epi32(shifts, 1)), _mm256_set1_epi32(3));
   const __m256i scales = _mm256_sub_epi32(_mm256_or_si256(four, _mm256_slli_epi32(two, 4)), _mm256_set1_epi32(32));
-  StoreEachTwice(dst.scale, _mm256_mul_ps(_mm256_set1_ps(F16(block.d)), _mm256_cvtepi32_ps(scales)));
+  _mm256_storeu_ps(dst.scale, _mm256_mul_ps(_mm256_set1_ps(F16(block.d)), _mm256_cvtepi32_ps(scales)));
 }
 
 }  // namespace carat::kernels::avx2

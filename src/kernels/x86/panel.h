@@ -1,0 +1,171 @@
+// Panels of unpacked weights by many tokens, for every level: a vector holds the same columns of all its rows, so that
+// the integers of a group grow in one register, and each output stays in its lane from the first column to the last.
+//
+// A level is a class of static functions:
+//   kRows         rows that a vector holds
+//   kVectors      vectors that share what is loaded of a token
+//   Ints, Floats  kRows numbers
+//   Codes         four codes of each row, ready to be multiplied
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernels.h"
+#include "kernels/x86/vector_avx2.h"
+
+namespace carat::kernels::x86 {
+
+// Numbers of each row of kVectors vectors and each of kTokens tokens.
+template <typename Level, int kVectors, int kTokens>
+struct Sums {
+  typename Level::Ints at[kTokens][kVectors];
+};
+template <typename Level, int kVectors, int kTokens>
+struct Lanes {
+  typename Level::Floats at[kTokens][kVectors];
+};
+
+// The products of a group's codes, summed: exact. `x` points at the group's first codes of the tile, `w` at the
+// panel's.
+template <typename Level, int kGroup, int kVectors, int kTokens>
+CARAT_INLINE Sums<Level, kVectors, kTokens> GroupSums(const int8_t* w, const int8_t (*x)[kTileTokens][4],
+                                                      const int32_t* lift) {
+  Sums<Level, kVectors, kTokens> sum;
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t)
+    for (int v = 0; v < kVectors; ++v) sum.at[t][v] = Level::Start(lift[t]);
+#pragma GCC unroll 8
+  for (int i = 0; i < kGroup / 4; ++i) {
+    typename Level::Codes four[kVectors];
+    for (int v = 0; v < kVectors; ++v) four[v] = Level::LoadCodes(w + (i * kPanelRows + v * Level::kRows) * 4);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      int32_t token;
+      __builtin_memcpy(&token, x[i][t], sizeof(token));
+      for (int v = 0; v < kVectors; ++v) sum.at[t][v] = Level::Dot(sum.at[t][v], four[v], token);
+    }
+  }
+  return sum;
+}
+
+// One lane of the block dot.
+template <typename Level, int kGroup, bool kOffset, int kVectors, int kTokens>
+CARAT_INLINE Lanes<Level, kVectors, kTokens> Lane(const S8Panel& w, int64_t first_row, const A8Block* tile,
+                                                  int64_t lane, int64_t k) {
+  Lanes<Level, kVectors, kTokens> out;
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t)
+    for (int v = 0; v < kVectors; ++v) out.at[t][v] = Level::Set(0);
+  for (int64_t block = lane; block < k / 32; block += 8) {
+    const A8Block* x = tile + block;
+    asm("" : "+r"(x));  // or GCC keeps a pointer for every token, most of them in memory
+#pragma GCC unroll 2
+    for (int half = 0; half < 32 / kGroup; ++half) {
+      const int64_t group = block * (32 / kGroup) + half;
+      const int32_t* lift = kGroup == 32 ? x->lift32 : x->lift16[half];
+      const auto sum = GroupSums<Level, kGroup, kVectors, kTokens>(
+          w.codes + (group * kGroup * kPanelRows + first_row * 4), x->codes + half * kGroup / 4, lift);
+      const float* scale = w.scale + group * kPanelRows + first_row;
+      const float* offset = kOffset ? w.offset + group * kPanelRows + first_row : nullptr;
+#pragma GCC unroll 16
+      for (int t = 0; t < kTokens; ++t) {
+        const float scaled_sum = kOffset ? x->scale[t] * (static_cast<float>(lift[t]) * -0x1p-7f) : 0;
+        for (int v = 0; v < kVectors; ++v) {
+          const auto both = Level::Multiply(Level::Load(scale + v * Level::kRows), x->scale[t]);
+          out.at[t][v] = Level::Fma(Level::ToFloats(sum.at[t][v]), both, out.at[t][v]);
+          if constexpr (kOffset)
+            out.at[t][v] = Level::Fma(Level::Load(offset + v * Level::kRows), Level::Set(scaled_sum), out.at[t][v]);
+        }
+      }
+    }
+  }
+  return out;
+}
+
+// The first kTokens tokens of a tile, of which `tokens` are wanted, by the rows of kVectors vectors, of which `rows`
+// are. A lane at a time: its sums, and the integers of a group, fill the registers.
+template <typename Level, int kGroup, bool kOffset, int kVectors, int kTokens>
+CARAT_INLINE void PanelTile(const S8Panel& w, int64_t first_row, int64_t rows, const A8Block* tile, int64_t tokens,
+                            int64_t k, float* y, int64_t y_stride) {
+  Lanes<Level, kVectors, kTokens> lanes[8];
+  for (int64_t lane = 0; lane < 8; ++lane)
+    lanes[lane] = Lane<Level, kGroup, kOffset, kVectors, kTokens>(w, first_row, tile, lane, k);
+  for (int64_t t = 0; t < tokens; ++t)
+    for (int v = 0; v < kVectors; ++v) {
+      const auto four = [&](int j) __attribute__((always_inline)) {
+        return Level::Add(lanes[j].at[t][v], lanes[j + 4].at[t][v]);
+      };
+      const auto sum = Level::Add(Level::Add(four(0), four(2)), Level::Add(four(1), four(3)));
+      Level::StoreFirst(y + t * y_stride + v * Level::kRows, rows - v * Level::kRows, sum);
+    }
+}
+
+template <typename Level, int kGroup, bool kOffset, int kTokens>
+CARAT_INLINE void PanelStrip(const S8Panel& w, int64_t rows, const A8Block* x, int64_t tokens, int64_t k, float* y,
+                             int64_t y_stride) {
+  constexpr int kStep = Level::kRows * Level::kVectors;
+  int64_t n = 0;
+  for (; n + kStep - Level::kRows < rows; n += kStep)
+    PanelTile<Level, kGroup, kOffset, Level::kVectors, kTokens>(w, n, rows - n, x, tokens, k, y + n, y_stride);
+  if (n < rows) PanelTile<Level, kGroup, kOffset, 1, kTokens>(w, n, rows - n, x, tokens, k, y + n, y_stride);
+}
+
+template <typename Level, int kGroup, bool kOffset>
+void PanelProducts(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
+                   int64_t y_stride) {
+  for (; tokens > kTileTokens / 2; tokens -= kTileTokens, tiles += k / 32, y += kTileTokens * y_stride)
+    PanelStrip<Level, kGroup, kOffset, kTileTokens>(w, rows, tiles, tokens < kTileTokens ? tokens : kTileTokens, k, y,
+                                                    y_stride);
+  if (tokens > 0) PanelStrip<Level, kGroup, kOffset, kTileTokens / 2>(w, rows, tiles, tokens, k, y, y_stride);
+}
+
+template <typename Level>
+CARAT_INLINE void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
+                            int64_t y_stride) {
+  const bool small = w.group == 16, offset = w.offset != nullptr;
+  if (small && offset) return PanelProducts<Level, 16, true>(w, rows, tiles, tokens, k, y, y_stride);
+  if (small) return PanelProducts<Level, 16, false>(w, rows, tiles, tokens, k, y, y_stride);
+  if (offset) return PanelProducts<Level, 32, true>(w, rows, tiles, tokens, k, y, y_stride);
+  PanelProducts<Level, 32, false>(w, rows, tiles, tokens, k, y, y_stride);
+}
+
+// to[i][r] = from[r][i] ^ flip, of `n` numbers of 32 bits in each of `rows` rows; zeros ^ flip in the rows up to
+// kPanelRows.
+CARAT_INLINE void Interleave(const void* from, int64_t rows, int64_t n, uint32_t flip, void* to) {
+  const auto* in = static_cast<const int32_t*>(from);
+  auto* out = static_cast<int32_t*>(to);
+  const __m256i flips = _mm256_set1_epi32(static_cast<int>(flip));
+  for (int64_t first = 0; first < kPanelRows; first += 8)
+    for (int64_t i = 0; i < n; i += 8) {
+      const __m256i inside = avx2::FirstLanes(n - i);
+      __m256i r[8], s[8];
+      for (int j = 0; j < 8; ++j)
+        r[j] = first + j < rows ? _mm256_maskload_epi32(in + (first + j) * n + i, inside) : _mm256_setzero_si256();
+      for (int j = 0; j < 8; j += 2) {
+        s[j] = _mm256_unpacklo_epi32(r[j], r[j + 1]);
+        s[j + 1] = _mm256_unpackhi_epi32(r[j], r[j + 1]);
+      }
+      for (int j = 0; j < 8; j += 4) {
+        r[j] = _mm256_unpacklo_epi64(s[j], s[j + 2]);
+        r[j + 1] = _mm256_unpackhi_epi64(s[j], s[j + 2]);
+        r[j + 2] = _mm256_unpacklo_epi64(s[j + 1], s[j + 3]);
+        r[j + 3] = _mm256_unpackhi_epi64(s[j + 1], s[j + 3]);
+      }
+      for (int j = 0; j < 4; ++j) {
+        s[j] = _mm256_permute2x128_si256(r[j], r[j + 4], 0x20);
+        s[j + 4] = _mm256_permute2x128_si256(r[j], r[j + 4], 0x31);
+      }
+      for (int64_t j = 0; j < 8 && i + j < n; ++j)
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (i + j) * kPanelRows + first),
+                            _mm256_xor_si256(s[j], flips));
+    }
+}
+
+// `flip`: what the codes of four columns are xored with.
+CARAT_INLINE void PackPanel(const S8Row& w, int64_t rows, int64_t k, uint32_t flip, const S8Panel& panel) {
+  Interleave(w.codes, rows, k / 4, flip, panel.codes);
+  Interleave(w.scale, rows, k / panel.group, 0, panel.scale);
+  if (panel.offset != nullptr) Interleave(w.offset, rows, k / panel.group, 0, panel.offset);
+}
+
+}  // namespace carat::kernels::x86

@@ -1,0 +1,55 @@
+#include "ops/rounded_input.h"
+
+#include <algorithm>
+
+namespace carat::ops {
+
+namespace {
+constexpr int64_t kTile = kernels::kTileTokens;
+}
+
+RoundedInput::RoundedInput(const Context& context, int64_t max_tokens, int64_t max_cols)
+    : context_(context), rows_(static_cast<size_t>(context.pool->size())) {
+  Reserve(max_tokens, max_cols);
+}
+
+uint64_t RoundedInput::scratch_bytes() const {
+  uint64_t bytes = tiles_.size_bytes();
+  for (const Rows& rows : rows_)
+    bytes += rows.codes.size_bytes() + rows.scale.size_bytes() + rows.lift32.size_bytes() + rows.lift16.size_bytes();
+  return bytes;
+}
+
+void RoundedInput::Rows::Reserve(int64_t count) {
+  codes.Reserve(static_cast<size_t>(count));
+  scale.Reserve(static_cast<size_t>(count / 32));
+  lift32.Reserve(static_cast<size_t>(count / 32));
+  lift16.Reserve(static_cast<size_t>(count / 16));
+}
+
+kernels::A8Row RoundedInput::Rows::At(int64_t row, int64_t cols) {
+  return {.codes = codes.data() + row * cols,
+          .scale = scale.data() + row * (cols / 32),
+          .lift32 = lift32.data() + row * (cols / 32),
+          .lift16 = lift16.data() + row * (cols / 16)};
+}
+
+void RoundedInput::Reserve(int64_t tokens, int64_t cols) {
+  tiles_.Reserve(static_cast<size_t>((tokens + kTile - 1) / kTile * (cols / 32)));
+  for (Rows& rows : rows_) rows.Reserve(std::min(tokens, kTile) * cols);
+}
+
+void RoundedInput::Round(const float* x, int64_t tokens, int64_t cols) {
+  if (ready_) return;
+  ready_ = true;
+  Reserve(tokens, cols);
+  context_.pool->ParallelFor((tokens + kTile - 1) / kTile, [&](int64_t tile, int worker) {
+    Rows& rows = rows_[static_cast<size_t>(worker)];
+    const int64_t count = std::min(kTile, tokens - tile * kTile);
+    for (int64_t r = 0; r < count; ++r)
+      context_.kernels->quantize_a8(x + (tile * kTile + r) * cols, cols, rows.At(r, cols));
+    context_.kernels->pack_tile(rows.At(0, cols), count, cols, tiles_.data() + tile * (cols / 32));
+  });
+}
+
+}  // namespace carat::ops
