@@ -21,5 +21,6 @@ void AddTokenize(CLI::App& app, Action& action);  // tokenize and detokenize
 void AddRender(CLI::App& app, Action& action);
 void AddTrace(CLI::App& app, Action& action);
 void AddEval(CLI::App& app, Action& action);
+void AddBench(CLI::App& app, Action& action);
 
 }  // namespace carat::cli

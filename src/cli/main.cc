@@ -39,6 +39,7 @@ int Main(Console& console, int argc, char** argv) {
   AddRender(app, action);
   AddDoctor(app, action);
   AddTrace(app, action);
+  AddBench(app, action);
   AddEnvironmentTwins(app);
 
   std::string chosen;

@@ -73,15 +73,11 @@ Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const 
   return Engine::Load(model, options);
 }
 
-void SessionFlags::AddTo(CLI::App& command) {
+void AddKvType(CLI::App& command, KvCacheType& kv_type) {
   const std::map<std::string, KvCacheType> kv_types = {{"auto", KvCacheType::kAuto},
                                                        {"f32", KvCacheType::kF32},
                                                        {"f16", KvCacheType::kF16},
                                                        {"int8", KvCacheType::kInt8}};
-  command
-      .add_option("--context", context,
-                  "Most tokens of the whole conversation; 0: what the model was made for, at most 8192")
-      ->check(AtLeastZero());
   command
       .add_option("--kv-type", kv_type,
                   "Type of the cached keys and values: auto, f32, f16, int8 (Google's low-bit releases)")
@@ -93,6 +89,14 @@ void SessionFlags::AddTo(CLI::App& command) {
             return std::string();
           },
           "TYPE"));
+}
+
+void SessionFlags::AddTo(CLI::App& command) {
+  command
+      .add_option("--context", context,
+                  "Most tokens of the whole conversation; 0: what the model was made for, at most 8192")
+      ->check(AtLeastZero());
+  AddKvType(command, kv_type);
   command.add_option("--temperature", temperature,
                      "0: always the likeliest token. Default of this and the next: the model's");
   command.add_option("--top-k", top_k, "Choose among the k likeliest tokens; 0: off");

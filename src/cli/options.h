@@ -45,6 +45,9 @@ std::optional<std::string> TakeModelFromEnvironment(std::string& model);
 // Is `word` a model rather than the first word of a text? A file or folder, or a name that can only be meant as one.
 bool LooksLikeModel(const std::string& word);
 
+// --kv-type
+void AddKvType(CLI::App& command, KvCacheType& kv_type);
+
 // For counts: CLI11's own check names a range of 300 digits.
 CLI::Validator AtLeastZero();
 

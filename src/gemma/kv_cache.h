@@ -61,6 +61,8 @@ class KvCache {
   // Bytes of the rows written so far.
   uint64_t resident_bytes() const;
   uint64_t allocated_bytes() const;
+  // Bytes that computing the next token reads, in all layers: a row is read by each layer that attends to it.
+  uint64_t attended_bytes() const;
 
  private:
   struct Layer {

@@ -96,6 +96,15 @@ TEST(KvCache, HalfPrecisionHalvesTheBytes) {
   EXPECT_EQ(half->resident_bytes(), 2u * 2 * (2 + 4) * 2);
 }
 
+TEST(KvCache, CountsWhatTheNextTokenReads) {
+  const DecoderConfig config = TwoOwners();  // layers 2 and 3 read what 0 and 1 own; rows of 2 and 4 numbers
+  auto cache = KvCache::Create(config, kernels::KvType::kF32, 4096, 16);
+  ASSERT_TRUE(cache);
+  EXPECT_EQ(cache->attended_bytes(), 2u * 2 * (2 + 4) * 4);
+  WriteTokens(*cache, 100);
+  EXPECT_EQ(cache->attended_bytes(), 2u * 2 * (8 * 2 + 101 * 4) * 4) << "of the window's 8 and of all";
+}
+
 TEST(KvCache, EightBitsKeepCodesOfTheScalesOfTheLayer) {
   const DecoderConfig config = TwoOwners();
   const std::vector<KvScales> scales = {{0.5f, 0.25f}, {2.0f, 1.0f}, {}, {}};

@@ -1,0 +1,342 @@
+// carat bench: how fast a model runs on this machine, and how near to what the machine can do.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/try.h"
+#include "carat/session.h"
+#include "cli/bandwidth_probe.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/proc.h"
+
+namespace carat::cli {
+namespace {
+
+constexpr int kFirstTokenPrompt = 16;
+constexpr int kAgentTokens = 4000;
+constexpr std::array kUsualPrefill = {128, 512, 2048, 4096};
+constexpr std::array kUsualDepths = {0, 2048, 8192, 32768};
+
+struct BenchFlags {
+  EngineFlags engine;
+  KvCacheType kv_type = KvCacheType::kAuto;
+  std::optional<std::vector<int>> prefill, depths;  // none: as many of the usual ones as the model has positions for
+  int decode = 32;
+  int reps = 5;
+  bool agent = true;
+  bool json = false;
+};
+
+// One of several repetitions is what counts on a machine that others use too: the median, with the range beside it.
+class Figures {
+ public:
+  void Add(double value) { values_.insert(std::ranges::upper_bound(values_, value), value); }
+  bool empty() const { return values_.empty(); }
+  double median() const { return (values_[(values_.size() - 1) / 2] + values_[values_.size() / 2]) / 2; }
+  double smallest() const { return values_.front(); }
+  double largest() const { return values_.back(); }
+
+ private:
+  std::vector<double> values_;  // ascending
+};
+
+struct Prefill {
+  int tokens = 0;
+  Figures tokens_per_s;
+};
+
+struct Decode {
+  int depth = 0;       // tokens in the context when the first is decoded
+  uint64_t bytes = 0;  // of weights, keys and values that a token reads there
+  Figures tokens_per_s;
+  Figures bytes_per_s;
+  Figures share;  // of the memory bandwidth that a probe found just before and after
+};
+
+struct Measured {
+  Figures load_s, first_token_s, agent_s, bandwidth;
+  std::vector<Prefill> prefill;
+  std::vector<Decode> decode;
+  uint64_t peak_memory = 0;  // of all but decoding, beside which the probe takes memory of its own
+  uint64_t kv_bytes = 0;     // of the longest context
+};
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+class Bench {
+ public:
+  Bench(Console& console, const BenchFlags& flags) : console_(console), flags_(flags) {}
+
+  Result<Measured> Run();
+  const Engine& engine() const { return *engine_; }
+
+ private:
+  Status MeasureLoad();
+  Status MeasurePrefill();
+  Status MeasureDecode();
+  Status MeasureAgent();
+
+  // Those lengths that leave room for `more` tokens.
+  std::vector<int> Fitting(std::span<const int> lengths, int more) const;
+  Result<Session> NewSession(int context) const;
+  // Appends `count` tokens, and waits for the logits of the last.
+  Status Read(Session& session, int count) const;
+  // The same one by one, as an answer is written.
+  Status Write(Session& session, int count) const;
+  Status Step(std::string_view what);
+
+  Console& console_;
+  const BenchFlags& flags_;
+  std::shared_ptr<const Engine> engine_;
+  Measured measured_;
+};
+
+std::vector<int> Bench::Fitting(std::span<const int> lengths, int more) const {
+  std::vector<int> fitting;
+  std::ranges::copy_if(lengths, std::back_inserter(fitting),
+                       [&](int length) { return length + more <= engine_->info().max_positions; });
+  return fitting;
+}
+
+Result<Session> Bench::NewSession(int context) const {
+  return Session::Create(engine_, {.context = context, .kv_type = flags_.kv_type});
+}
+
+// Ids that are in every vocabulary and repeat late: what they are does not matter to the time.
+std::vector<TokenId> Tokens(int first, int count, int vocabulary) {
+  std::vector<TokenId> ids;
+  for (int64_t i = first; i < first + count; ++i) ids.push_back(static_cast<TokenId>((i * 7919 + 1000) % vocabulary));
+  return ids;
+}
+
+Status Bench::Read(Session& session, int count) const {
+  TRY(session.Append(Tokens(session.length(), count, engine_->info().vocabulary)));
+  TRY(session.Logits());
+  return {};
+}
+
+Status Bench::Write(Session& session, int count) const {
+  for (int i = 0; i < count; ++i) TRY(Read(session, 1));
+  return {};
+}
+
+// Says what comes next, and lets Ctrl-C through.
+Status Bench::Step(std::string_view what) {
+  if (console_.interrupted()) return Fail(ErrorCode::kInterrupted, "interrupted");
+  if (console_.stderr_is_terminal())
+    console_.Note(fmt::format("\r\033[K{}{}{}", console_.dim(), what, console_.plain()));
+  return {};
+}
+
+// The first time of all warms the page cache and is not counted.
+Status Bench::MeasureLoad() {
+  for (int rep = -1; rep < flags_.reps; ++rep) {
+    TRY(Step("loading"));
+    engine_.reset();
+    const Stopwatch watch;
+    TRY_ASSIGN(engine_, flags_.engine.Load(console_));
+    const double loaded = watch.seconds();
+    TRY_ASSIGN(Session session, NewSession(kFirstTokenPrompt));
+    TRY(Read(session, kFirstTokenPrompt));
+    if (rep < 0) continue;
+    measured_.load_s.Add(loaded);
+    measured_.first_token_s.Add(watch.seconds());
+  }
+  return {};
+}
+
+Status Bench::MeasurePrefill() {
+  const std::vector<int> lengths = flags_.prefill.value_or(Fitting(kUsualPrefill, 0));
+  if (lengths.empty()) return {};
+  TRY_ASSIGN(Session session, NewSession(std::ranges::max(lengths)));
+  for (const int tokens : lengths) measured_.prefill.push_back({.tokens = tokens, .tokens_per_s = {}});
+  for (int rep = 0; rep < flags_.reps; ++rep) {
+    for (Prefill& prefill : measured_.prefill) {
+      TRY(Step(fmt::format("prefill of {} tokens, {} of {}", prefill.tokens, rep + 1, flags_.reps)));
+      TRY(session.Truncate(0));
+      const Stopwatch watch;
+      TRY(Read(session, prefill.tokens));
+      prefill.tokens_per_s.Add(prefill.tokens / watch.seconds());
+    }
+  }
+  return {};
+}
+
+// One context grows through all depths.
+Status Bench::MeasureDecode() {
+  const int decoded = flags_.decode * flags_.reps;
+  std::vector<int> depths = flags_.depths.value_or(Fitting(kUsualDepths, decoded));
+  if (depths.empty() || decoded == 0) return {};
+  std::ranges::sort(depths);
+  TRY_ASSIGN(Session session, NewSession(depths.back() + decoded));
+  const BandwidthProbe memory(engine_->threads());
+  for (const int depth : depths) {
+    TRY(Step(fmt::format("filling the context up to {} tokens", depth)));
+    if (depth > session.length()) TRY(Read(session, depth - session.length()));
+    Decode decode = {.depth = session.length(), .bytes = 0, .tokens_per_s = {}, .bytes_per_s = {}, .share = {}};
+    for (int rep = 0; rep < flags_.reps; ++rep) {
+      TRY(Step(fmt::format("decoding behind {} tokens, {} of {}", decode.depth, rep + 1, flags_.reps)));
+      decode.bytes = engine_->info().token_bytes + session.attended_bytes();
+      const double before = memory.Run();
+      const Stopwatch watch;
+      TRY(Write(session, flags_.decode));
+      const double tokens_per_s = flags_.decode / watch.seconds();
+      const double bandwidth = (before + memory.Run()) / 2;
+      const double bytes_per_s = tokens_per_s * static_cast<double>(decode.bytes);
+      decode.tokens_per_s.Add(tokens_per_s);
+      decode.bytes_per_s.Add(bytes_per_s);
+      decode.share.Add(bytes_per_s / bandwidth);
+      measured_.bandwidth.Add(bandwidth);
+    }
+    measured_.decode.push_back(std::move(decode));
+  }
+  measured_.kv_bytes = session.kv_bytes();
+  return {};
+}
+
+// What an agent does: reads its instructions and a task, calls a tool, reads the result, calls another, reads that, and
+// answers. 4,000 tokens in all, of which it writes 240.
+Status Bench::MeasureAgent() {
+  struct Part {
+    int read, write;
+  };
+  constexpr std::array kTurn = {Part{.read = 1560, .write = 60}, Part{.read = 1200, .write = 60},
+                                Part{.read = 1000, .write = 120}};
+  if (!flags_.agent || engine_->info().max_positions < kAgentTokens) return {};
+  TRY_ASSIGN(Session session, NewSession(kAgentTokens));
+  for (int rep = 0; rep < flags_.reps; ++rep) {
+    TRY(Step(fmt::format("an agent's turn, {} of {}", rep + 1, flags_.reps)));
+    TRY(session.Truncate(0));
+    const Stopwatch watch;
+    for (const Part& part : kTurn) {
+      TRY(Read(session, part.read));
+      TRY(Write(session, part.write));
+    }
+    measured_.agent_s.Add(watch.seconds());
+  }
+  return {};
+}
+
+Result<Measured> Bench::Run() {
+  TRY(MeasureLoad());
+  TRY(MeasurePrefill());
+  TRY(MeasureAgent());
+  measured_.peak_memory = ProcBytes("/proc/self/status", "VmHWM");
+  TRY(MeasureDecode());
+  if (console_.stderr_is_terminal()) console_.Note("\r\033[K");
+  return std::move(measured_);
+}
+
+void Put(Json& json, const std::string& name, const Figures& figures) {
+  if (figures.empty()) return;
+  json[name] = figures.median();
+  json[name + "_range"] = {figures.smallest(), figures.largest()};
+}
+
+std::string AsJson(const Engine& engine, const BenchFlags& flags, const Measured& it) {
+  Json json = {{"model", engine.info().name}, {"cpu", ProcValue("/proc/cpuinfo", "model name")},
+               {"kernels", engine.cpu()},     {"threads", engine.threads()},
+               {"reps", flags.reps},          {"prefill", Json::array()},
+               {"decode", Json::array()}};
+  Put(json, "load_s", it.load_s);
+  Put(json, "first_token_s", it.first_token_s);
+  for (const Prefill& prefill : it.prefill) {
+    Json& row = json["prefill"].emplace_back(Json{{"tokens", prefill.tokens}});
+    Put(row, "tokens_per_s", prefill.tokens_per_s);
+  }
+  for (const Decode& decode : it.decode) {
+    Json& row = json["decode"].emplace_back(Json{{"depth", decode.depth}, {"bytes_per_token", decode.bytes}});
+    Put(row, "tokens_per_s", decode.tokens_per_s);
+    Put(row, "bytes_per_s", decode.bytes_per_s);
+    Put(row, "share_of_bandwidth", decode.share);
+  }
+  if (!it.agent_s.empty()) Put(json["agent"] = {{"tokens", kAgentTokens}}, "seconds", it.agent_s);
+  Put(json, "bandwidth_bytes_per_s", it.bandwidth);
+  json["peak_memory_bytes"] = it.peak_memory;
+  json["kv_bytes"] = it.kv_bytes;
+  return JsonText(json) + "\n";
+}
+
+std::string Line(std::string_view name, const Figures& figures, double scale, std::string_view unit) {
+  return fmt::format("{:<24}{:9.2f}   {:.2f} .. {:.2f} {}\n", name, figures.median() * scale,
+                     figures.smallest() * scale, figures.largest() * scale, unit);
+}
+
+std::string AsText(const Engine& engine, const Measured& it) {
+  constexpr double kGiga = 1e-9;
+  std::string text =
+      fmt::format("{} on {}, kernels {}, {} threads\n\n{:<24}{:>9}   range\n", engine.info().name,
+                  ProcValue("/proc/cpuinfo", "model name"), engine.cpu(), engine.threads(), "", "median");
+  text += Line("load", it.load_s, 1, "s");
+  text += Line(fmt::format("... and read {} tokens", kFirstTokenPrompt), it.first_token_s, 1, "s");
+  for (const Prefill& prefill : it.prefill)
+    text += Line(fmt::format("prefill {}", prefill.tokens), prefill.tokens_per_s, 1, "tokens/s");
+  if (!it.agent_s.empty()) text += Line(fmt::format("agent, {} tokens", kAgentTokens), it.agent_s, 1, "s");
+  for (const Decode& decode : it.decode) {
+    text += Line(fmt::format("decode behind {}", decode.depth), decode.tokens_per_s, 1, "tokens/s");
+    text += Line("... bytes read", decode.bytes_per_s, kGiga, "GB/s");
+    text += Line("... of the bandwidth", decode.share, 100, "%");
+  }
+  if (!it.bandwidth.empty()) text += Line("bandwidth", it.bandwidth, kGiga, "GB/s");
+  return text + fmt::format("peak memory {:.0f} MiB, {:.0f} MiB of keys and values behind the last token\n",
+                            static_cast<double>(it.peak_memory) / (1 << 20),
+                            static_cast<double>(it.kv_bytes) / (1 << 20));
+}
+
+Status RunBench(Console& console, const BenchFlags& flags) {
+  Bench bench(console, flags);
+  TRY_ASSIGN(const Measured measured, bench.Run());
+  return console.WriteUntrusted(flags.json ? AsJson(bench.engine(), flags, measured)
+                                           : AsText(bench.engine(), measured));
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<BenchFlags>();
+  CLI::App* command = app.add_subcommand("bench", "How fast a model runs on this machine");
+  flags->engine.AddTo(*command);
+  AddKvType(*command, flags->kv_type);
+  command
+      ->add_option("--prefill", flags->prefill,
+                   "Lengths of the prompts that are read, with commas; 0: none; default: 128,512,2048,4096")
+      ->delimiter(',')
+      ->check(AtLeastZero());
+  command
+      ->add_option("--depth", flags->depths,
+                   "Tokens of context that decoding is timed behind, with commas; default: 0,2048,8192,32768")
+      ->delimiter(',')
+      ->check(AtLeastZero());
+  command->add_option("--decode", flags->decode, "Tokens decoded per depth and repetition; 0: none")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str();
+  command->add_option("--reps", flags->reps, "Repetitions; what is printed is the median, with the range")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--agent,!--no-agent", flags->agent,
+                    "Also time an agent's turn: 4,000 tokens over two tool calls (on by default)");
+  command->add_flag("--json", flags->json, "Print JSON");
+  command->callback([flags, &action] {
+    if (flags->prefill) std::erase(*flags->prefill, 0);
+    action = [flags](Console& console) { return RunBench(console, *flags); };
+  });
+}
+
+}  // namespace carat::cli
