@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kHugePage = 2 << 20;
 constexpr size_t kBytes = 256 << 20;
 constexpr size_t kWords = kBytes / sizeof(uint64_t);
-constexpr int kPasses = 4;
+constexpr int kPasses = 2;
 
 uint64_t Sum(const uint64_t* memory) {
   constexpr size_t kLanes = 16;  // sums that do not wait for each other
