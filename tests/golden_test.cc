@@ -59,10 +59,11 @@ double RelativeError(const TraceTensor& got, const TraceTensor& want) {
   return std::sqrt(error / spread);
 }
 
-// What activations rounded to 8 bits and a half-precision cache may cost quantised weights. Every layer of a random
-// model passes the error on and adds its own: real depths, which only the big set of tools/reference/text.py has, get
-// more.
-double MostRelativeError(int layers) { return layers <= 20 ? 0.02 : 0.04; }
+// What activations rounded to 8 bits and a half-precision cache may cost quantised weights. A layer adds about 0.3 %;
+// how far a model amplifies that is its own affair, and random ones of real depths, which only the big set of
+// tools/reference/text.py has, do so up to twentyfold (docs/decisions/0002 has measurements).
+constexpr double kMostErrorOfALayer = 0.005;
+double MostErrorOfLogits(int layers) { return layers <= 20 ? 0.02 : 0.06; }
 
 void CheckDump(const std::shared_ptr<const Engine>& engine, const std::filesystem::path& dump) {
   const auto reference = ReadTraceReference(dump);
@@ -79,8 +80,11 @@ void CheckDump(const std::shared_ptr<const Engine>& engine, const std::filesyste
     return;
   }
   const TraceTensor* got = FindTensor(*trace, "logits");
-  ASSERT_NE(got, nullptr);
-  EXPECT_LE(RelativeError(*got, *logits), MostRelativeError(engine->info().layers));
+  const TraceTensor* got_first = FindTensor(*trace, "layer.0");
+  const TraceTensor* first = FindTensor(reference->tensors, "layer.0");
+  ASSERT_TRUE(got != nullptr && got_first != nullptr && first != nullptr);
+  EXPECT_LE(RelativeError(*got_first, *first), kMostErrorOfALayer);
+  EXPECT_LE(RelativeError(*got, *logits), MostErrorOfLogits(engine->info().layers));
 }
 
 // Every model of `folder`, on the normal path with every kernel table of this CPU. Returns how many dumps were checked.
