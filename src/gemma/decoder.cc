@@ -292,6 +292,7 @@ Result<std::unique_ptr<Decoder>> Decoder::Create(const Model& model, const ops::
                                                  const DecoderOptions& options) {
   CHECK(options.context > 0 && options.max_batch > 0);
   std::vector<KvScales> scales;
+  scales.reserve(model.layers.size());
   for (const LayerWeights& layer : model.layers) scales.push_back(layer.cache_scales);
   TRY_ASSIGN(KvCache cache, KvCache::Create(model.config, options.kv_type, options.context, options.max_batch, scales));
   return std::unique_ptr<Decoder>(new Decoder(model, context, options, std::move(cache)));

@@ -21,7 +21,7 @@ void PairEncoder::Flush(std::vector<TokenId>& out) {
   }
   std::sort(offered_.begin(), offered_.end());
   for (size_t next = 0; next < offered_.size() || !arisen_.empty();) {
-    uint64_t best;
+    uint64_t best = 0;
     if (arisen_.empty() || (next < offered_.size() && offered_[next] < arisen_.front())) {
       best = offered_[next++];
     } else {

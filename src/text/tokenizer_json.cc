@@ -174,7 +174,7 @@ Status TokenizerFile::ReadModelMember(std::string_view key) {
   if (key == "ignore_merges") return check(value.is_null() || value == false, "false");
   if (key == "dropout") return check(value.is_null() || value == 0, "none");
   if (key == "continuing_subword_prefix" || key == "end_of_word_suffix") {
-    return check(value.is_null() || value == "", "none");
+    return check(value.is_null() || value == Json(""), "none");
   }
   if (key == "unk_token") {
     TRY(check(value.is_null() || value.is_string(), "a token's name"));

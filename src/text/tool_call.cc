@@ -146,7 +146,7 @@ std::optional<ParsedCall> ReadToolCall(std::string_view text, const Json* tools)
 
 std::string CallAsText(std::string_view text) {
   std::string out;
-  for (size_t mark; (mark = text.find(kQuoteMark)) != text.npos; text.remove_prefix(mark + 1)) {
+  for (size_t mark = 0; (mark = text.find(kQuoteMark)) != text.npos; text.remove_prefix(mark + 1)) {
     out += text.substr(0, mark);
     out += kStringQuote;
   }

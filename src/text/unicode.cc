@@ -50,7 +50,7 @@ CodePoint DecodeUtf8(std::string_view text, size_t position) {
 
 bool IsValidUtf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
-    uint64_t eight;
+    uint64_t eight = 0;
     if (text.size() - i >= sizeof eight) {  // most text is ASCII: eight at a time
       std::memcpy(&eight, text.data() + i, sizeof eight);
       if ((eight & 0x8080808080808080u) == 0) {
