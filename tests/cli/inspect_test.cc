@@ -128,7 +128,7 @@ TEST_F(InspectCommandTest, ReadsWellAndKnowsSplitSets) {
     EXPECT_NE(outcome.out.find(line), std::string::npos) << line << "in\n" << outcome.out;
   }
   size_t longest = 0;
-  for (size_t at = 0, end; (end = outcome.out.find('\n', at)) != std::string::npos; at = end + 1)
+  for (size_t at = 0, end = 0; (end = outcome.out.find('\n', at)) != std::string::npos; at = end + 1)
     longest = std::max(longest, end - at);
   EXPECT_LE(longest, 120u);
 }

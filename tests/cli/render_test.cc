@@ -108,7 +108,7 @@ TEST_F(RenderCommandTest, GivesTheKnownAnswers) {
   const Outcome rendered = Render(questions);
   ASSERT_EQ(rendered.exit_code, 0) << rendered.err;
   std::vector<Json> answers;
-  for (size_t at = 0, end; (end = rendered.out.find('\n', at)) != std::string::npos; at = end + 1) {
+  for (size_t at = 0, end = 0; (end = rendered.out.find('\n', at)) != std::string::npos; at = end + 1) {
     const auto answer = ParseJson(std::string_view(rendered.out).substr(at, end - at), "an answer");
     ASSERT_TRUE(answer) << answer.error().message;
     answers.push_back(*answer);

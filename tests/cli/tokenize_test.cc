@@ -90,7 +90,7 @@ TEST_F(TokenizeCommandTest, Mistakes) {
 }
 
 TEST_F(TokenizeCommandTest, TheModelMayComeFromTheEnvironment) {
-  const auto run = [&](std::vector<std::string> arguments, const std::string& input = {}) {
+  const auto run = [&](const std::vector<std::string>& arguments, const std::string& input = {}) {
     return RunCarat(arguments, {.input = input, .environment = {{"CARAT_MODEL", model_}}});
   };
   EXPECT_EQ(run({"tokenize", "ab a"}).out, "263 264\n");
