@@ -1,10 +1,10 @@
 // How fast one thread multiplies: each type of weights, each table of kernels, for a single token (GB/s of weights, the
 // measure of decoding) and for many (GOP/s, two operations a weight and token, the measure of a prefill).
 //
-// usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N]
+// usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N] [--decode-kib N]
 //
 // Times are of the thread's own processor time, the best of the rounds, so that neighbours disturb little. The matrix
-// of the single token is larger than the caches.
+// of the single token is larger than the caches, unless --decode-kib says otherwise (and shows the arithmetic alone).
 #include <time.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ using namespace carat;
 namespace {
 
 constexpr int64_t kCols = 1536;  // as wide as E2B
-constexpr uint64_t kDecodeBytes = 96 << 20;
+constexpr uint64_t kMostBytes = 96 << 20;
 constexpr int64_t kPrefillRows = 1024;
 
 double ThreadSeconds() {
@@ -55,10 +55,12 @@ double BestSeconds(ops::Linear& linear, const ops::Matrix& w, const std::vector<
 }
 
 void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<std::byte>& bytes, int rounds,
-             int64_t tokens) {
+             int64_t tokens, int64_t decode_kib) {
   const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, kCols));
-  const int64_t rows = static_cast<int64_t>(kDecodeBytes) / row_bytes;
-  ops::Matrix w = {.type = type, .rows = rows, .cols = kCols, .data = bytes.data(), .row_bytes = row_bytes};
+  const int64_t rows = std::max<int64_t>(decode_kib * 1024 / row_bytes, 1);
+  const ops::Matrix all = {
+      .type = type, .rows = kPrefillRows, .cols = kCols, .data = bytes.data(), .row_bytes = row_bytes};
+  const ops::Matrix w = all.Rows(0, rows);
   std::vector<float> x(static_cast<size_t>(tokens * kCols));
   std::mt19937 random(2);
   for (float& value : x) value = std::normal_distribution<float>()(random);
@@ -67,7 +69,7 @@ void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<
   ops::Linear linear({.kernels = &table, .pool = &pool}, tokens, kCols);
   const double one = BestSeconds(linear, w, x, 1, rounds);
   const double gb = 1e-9 * static_cast<double>(rows * row_bytes) / one;
-  const double many = BestSeconds(linear, w.Rows(0, kPrefillRows), x, tokens, rounds);
+  const double many = BestSeconds(linear, all.Rows(0, kPrefillRows), x, tokens, rounds);
   const double gop = 2e-9 * static_cast<double>(kPrefillRows * kCols * tokens) / many;
   std::printf("%-8.*s %-7.*s %8.2f %8.1f\n", static_cast<int>(table.name.size()), table.name.data(),
               static_cast<int>(quant::Info(type).name.size()), quant::Info(type).name.data(), gb, gop);
@@ -78,7 +80,7 @@ void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<
 
 int main(int argc, char** argv) {
   std::string_view cpu, only;
-  int rounds = 5, tokens = 256;
+  int rounds = 5, tokens = 256, decode_kib = kMostBytes >> 10;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
     const char* value = i + 1 < argc ? argv[++i] : "";
@@ -90,19 +92,22 @@ int main(int argc, char** argv) {
       rounds = std::atoi(value);
     } else if (option == "--tokens" && std::atoi(value) > 0) {
       tokens = std::atoi(value);
+    } else if (option == "--decode-kib" && std::atoi(value) > 0) {
+      decode_kib = std::min<int>(std::atoi(value), kMostBytes >> 10);
     } else {
-      std::fprintf(stderr, "usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N]\n");
+      std::fprintf(stderr,
+                   "usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N] [--decode-kib N]\n");
       return 2;
     }
   }
-  const std::vector<std::byte> bytes = RandomWeights(kDecodeBytes);
+  const std::vector<std::byte> bytes = RandomWeights(kMostBytes);
   std::printf("one thread\n%-8s %-7s %8s %8s\n", "kernels", "type", "GB/s", "GOP/s");
   for (const kernels::Kernels* table : kernels::AllKernels()) {
     if (!kernels::Supported(*table) || (cpu.empty() ? table->name == "scalar" : table->name != cpu)) continue;
     for (int i = 0; i < quant::kTypeCount; ++i) {
       const auto type = static_cast<quant::Type>(i);
       if (!quant::IsWeight(type) || (!only.empty() && only != quant::Info(type).name)) continue;
-      Measure(*table, type, bytes, rounds, tokens);
+      Measure(*table, type, bytes, rounds, tokens, decode_kib);
     }
   }
   return 0;

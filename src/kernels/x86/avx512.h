@@ -1,4 +1,5 @@
-// The kernels for CPUs with AVX-512 (F, BW, DQ, VL) and VNNI, on top of AVX2, FMA and F16C: those that gain from it.
+// The kernels for CPUs with AVX-512 (F, BW, DQ, VL), VNNI and VBMI (Intel since Ice Lake, AMD since Zen 4), on top of
+// AVX2, FMA and F16C: those that gain from it.
 // The others are AVX2's. Contracts: kernels.h; the rule about inline functions of shared headers: avx2.h.
 #pragma once
 

@@ -9,7 +9,6 @@
 #include <cstdint>
 
 #include "kernels/kernels.h"
-#include "kernels/x86/int8_avx2.h"
 #include "kernels/x86/unpack_avx2.h"
 
 namespace carat::kernels::avx2 {
@@ -63,8 +62,9 @@ CARAT_INLINE __m256 ScaledSums(__m256i lift, __m256 scale) {
   return _mm256_mul_ps(scale, _mm256_mul_ps(_mm256_cvtepi32_ps(lift), _mm256_set1_ps(-0x1p-7f)));
 }
 
-// Eight lanes of the block dot; adds 256 columns, or fewer at the end of a row: `count` blocks of 32.
-template <typename Fours, typename Block>
+// Eight lanes of the block dot, by Level::SumsOfFour: of codes, their magnitudes and the token's codes. Adds 256
+// columns, or fewer at the end of a row: `count` blocks of 32.
+template <typename Level, typename Block>
   requires(Block::kElements == 32)
 CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int count, __m256 lanes) {
   __m256i fours[8];
@@ -73,7 +73,7 @@ CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int count, __m2
   if (count == 8) {
     for (int b = 0; b < 8; ++b) {
       const __m256i codes = Codes(w[b]);
-      fours[b] = Fours::Of(codes, _mm256_abs_epi8(codes), Load256(x.codes + 32 * b));
+      fours[b] = Level::SumsOfFour(codes, _mm256_abs_epi8(codes), Load256(x.codes + 32 * b));
     }
     scale = EightHalves(w, &Block::d);
     if constexpr (Block::kHasOffset) offset = EightHalves(w, &Block::m);
@@ -84,7 +84,7 @@ CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int count, __m2
     for (int b = 0; b < 8; ++b) fours[b] = _mm256_setzero_si256();
     for (int b = 0; b < count; ++b) {
       const __m256i codes = Codes(w[b]);
-      fours[b] = Fours::Of(codes, _mm256_abs_epi8(codes), Load256(x.codes + 32 * b));
+      fours[b] = Level::SumsOfFour(codes, _mm256_abs_epi8(codes), Load256(x.codes + 32 * b));
       scales[b] = F16(w[b].d);
       if constexpr (Block::kHasOffset) offsets[b] = F16(w[b].m);
     }
@@ -101,7 +101,7 @@ CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int count, __m2
 }
 
 // A super-block.
-template <typename Fours, typename Block>
+template <typename Level, typename Block>
   requires(Block::kElements == 256)
 CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int, __m256 lanes) {
   alignas(32) int8_t codes[256];
@@ -110,7 +110,7 @@ CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int, __m256 lan
   __m256i fours[8];
   for (int b = 0; b < 8; ++b) {
     const __m256i block = Load256(codes + 32 * b);
-    fours[b] = Fours::Of(block, _mm256_abs_epi8(block), Load256(x.codes + 32 * b));
+    fours[b] = Level::SumsOfFour(block, _mm256_abs_epi8(block), Load256(x.codes + 32 * b));
   }
   const EvenOdd sums = SumGroups(fours);
   const __m256 token_scale = _mm256_loadu_ps(x.scale);
@@ -129,18 +129,19 @@ CARAT_INLINE __m256 AddColumns(const Block* w, const Columns& x, int, __m256 lan
   return lanes;
 }
 
-template <typename Fours, typename Block>
+// `Level` has Add(blocks, columns, lanes), which adds 256 columns to the lanes, and SumsOfFour (see AddColumns).
+template <typename Level, typename Block>
 CARAT_INLINE float DotRow(const Block* w, const A8Row& x, int64_t k) {
   __m256 lanes = _mm256_setzero_ps();
   int64_t i = 0;
-  for (; i + 256 <= k; i += 256) lanes = AddColumns<Fours>(w + i / Block::kElements, Columns(x, i), 8, lanes);
-  if (i < k) lanes = AddColumns<Fours>(w + i / Block::kElements, Columns(x, i), static_cast<int>((k - i) / 32), lanes);
+  for (; i + 256 <= k; i += 256) lanes = Level::Add(w + i / Block::kElements, Columns(x, i), lanes);
+  if (i < k) lanes = AddColumns<Level>(w + i / Block::kElements, Columns(x, i), static_cast<int>((k - i) / 32), lanes);
   return TreeSum(lanes);
 }
 
-template <typename Fours, typename Block>
+template <typename Level, typename Block>
 CARAT_INLINE void DotRows(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y) {
-  for (int64_t n = 0; n < rows; ++n) y[n] = DotRow<Fours>(reinterpret_cast<const Block*>(w + n * row_bytes), x, k);
+  for (int64_t n = 0; n < rows; ++n) y[n] = DotRow<Level>(reinterpret_cast<const Block*>(w + n * row_bytes), x, k);
 }
 
 }  // namespace carat::kernels::avx2

@@ -6,9 +6,26 @@
 
 namespace carat::kernels::avx2 {
 
+namespace {
+
+struct Level {
+  // The products of bytes are |w| * (x with the sign of w): the first factor is unsigned, as vpmaddubsw wants it, and
+  // 2 * 128 * 127 fits its 16-bit sums.
+  CARAT_INLINE static __m256i SumsOfFour(__m256i codes, __m256i magnitude, __m256i token) {
+    const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(token, codes));
+    return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  }
+  template <typename Block>
+  CARAT_INLINE static __m256 Add(const Block* w, const Columns& x, __m256 lanes) {
+    return AddColumns<Level>(w, x, 8, lanes);
+  }
+};
+
+}  // namespace
+
 template <typename Block>
 void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y) {
-  DotRows<SumsOfFour, Block>(w, row_bytes, rows, x, k, y);
+  DotRows<Level, Block>(w, row_bytes, rows, x, k, y);
 }
 
 #define CARAT_INSTANTIATE(Block) \
