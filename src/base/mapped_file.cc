@@ -26,6 +26,30 @@ const char* KindOf(mode_t mode) {
 std::unexpected<Error> FailKind(const std::filesystem::path& path, mode_t mode) {
   return Fail(ErrorCode::kBadModel, path.string() + ": is " + KindOf(mode) + "; only a regular file can be mapped");
 }
+
+// Reading memory page by page of 4 KiB costs a fifth of its bandwidth and more. File systems that keep files in larger
+// pieces (XFS; ext4 since Linux 6.16) map them by 2 MiB at once, if they were read for a mapping that asked for it, and
+// if it begins at a multiple of 2 MiB. Elsewhere this changes nothing.
+void* MapAligned(int fd, size_t size) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t room = size + kHugePage;
+  void* reserved = ::mmap(nullptr, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return MAP_FAILED;
+  auto* begin = static_cast<std::byte*>(reserved);
+  std::byte* aligned = begin + (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  void* address = ::mmap(aligned, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (address == MAP_FAILED) {
+    ::munmap(reserved, room);
+    return MAP_FAILED;
+  }
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  std::byte* end = aligned + (size + page - 1) / page * page;
+  if (aligned > begin) ::munmap(begin, static_cast<size_t>(aligned - begin));
+  if (end < begin + room) ::munmap(end, static_cast<size_t>(begin + room - end));
+  ::madvise(address, size, MADV_HUGEPAGE);
+  return address;
+}
+
 }  // namespace
 
 Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
@@ -41,7 +65,7 @@ Result<MappedFile> MappedFile::Open(const std::filesystem::path& path) {
   if (!S_ISREG(info.st_mode)) return FailKind(path, info.st_mode);
   if (info.st_size == 0) return file;
   file.size_ = static_cast<size_t>(info.st_size);
-  void* address = ::mmap(nullptr, file.size_, PROT_READ, MAP_SHARED, file.fd_, 0);
+  void* address = MapAligned(file.fd_, file.size_);
   if (address == MAP_FAILED) {
     file.size_ = 0;
     return FailErrno(ErrorCode::kFailure, path);
