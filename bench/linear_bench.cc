@@ -20,8 +20,7 @@
 #include "ops/linear.h"
 #include "quant/type.h"
 
-using namespace carat;
-
+namespace carat {
 namespace {
 
 constexpr int64_t kCols = 1536;  // as wide as E2B
@@ -76,24 +75,23 @@ void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<
   std::fflush(stdout);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   std::string_view cpu, only;
   int rounds = 5, tokens = 256, decode_kib = kMostBytes >> 10;
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i];
     const char* value = i + 1 < argc ? argv[++i] : "";
+    const auto count = static_cast<int>(std::strtol(value, nullptr, 10));
     if (option == "--cpu") {
       cpu = value;
     } else if (option == "--type") {
       only = value;
-    } else if (option == "--rounds" && std::atoi(value) > 0) {
-      rounds = std::atoi(value);
-    } else if (option == "--tokens" && std::atoi(value) > 0) {
-      tokens = std::atoi(value);
-    } else if (option == "--decode-kib" && std::atoi(value) > 0) {
-      decode_kib = std::min<int>(std::atoi(value), kMostBytes >> 10);
+    } else if (option == "--rounds" && count > 0) {
+      rounds = count;
+    } else if (option == "--tokens" && count > 0) {
+      tokens = count;
+    } else if (option == "--decode-kib" && count > 0) {
+      decode_kib = std::min<int>(count, kMostBytes >> 10);
     } else {
       std::fprintf(stderr,
                    "usage: linear_bench [--cpu NAME] [--type NAME] [--rounds N] [--tokens N] [--decode-kib N]\n");
@@ -112,3 +110,8 @@ int main(int argc, char** argv) {
   }
   return 0;
 }
+
+}  // namespace
+}  // namespace carat
+
+int main(int argc, char** argv) { return carat::Main(argc, argv); }

@@ -16,8 +16,7 @@
 #include "engine/text_model.h"
 #include "text/unicode.h"
 
-using namespace carat;
-
+namespace carat {
 namespace {
 
 constexpr size_t kTextBytes = 4 << 20;
@@ -54,11 +53,10 @@ void Measure(const text::Tokenizer& tokenizer, const char* name, const std::stri
               megabytes / decode);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   const std::string model = argc > 1 ? argv[1] : "";
-  const int rounds = argc > 3 && std::string_view(argv[2]) == "--rounds" ? std::max(1, std::atoi(argv[3])) : 5;
+  const bool has_rounds = argc > 3 && std::string_view(argv[2]) == "--rounds";
+  const int rounds = has_rounds ? std::max(1, static_cast<int>(std::strtol(argv[3], nullptr, 10))) : 5;
   Result<TextModel> loaded = LoadTextModel(model);
   if (!loaded) {
     std::fprintf(stderr, "%s\nusage: tokenizer_bench MODEL [--rounds N]\n", loaded.error().message.c_str());
@@ -87,3 +85,8 @@ int main(int argc, char** argv) {
   Measure(tokenizer, "one letter", std::string(kTextBytes, 'a'), rounds);
   return 0;
 }
+
+}  // namespace
+}  // namespace carat
+
+int main(int argc, char** argv) { return carat::Main(argc, argv); }

@@ -17,7 +17,8 @@
 #include "text/tool_call.h"
 #include "text/unicode.h"
 
-using namespace carat;
+namespace carat {
+
 using text::ChatSegment;
 using text::ReplyReader;
 
@@ -142,7 +143,7 @@ void CheckAnswer(std::span<const TokenId> ids) {
 // Bytes as the text of a call: valid UTF-8, but for the marks of quote tokens.
 std::string AsCall(std::string_view bytes) {
   std::string call;
-  for (size_t mark; (mark = bytes.find(text::kQuoteMark)) != bytes.npos; bytes.remove_prefix(mark + 1))
+  for (size_t mark = 0; (mark = bytes.find(text::kQuoteMark)) != bytes.npos; bytes.remove_prefix(mark + 1))
     call += text::ReplaceInvalidUtf8(bytes.substr(0, mark)) + text::kQuoteMark;
   return call + text::ReplaceInvalidUtf8(bytes);
 }
@@ -186,3 +187,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Require(CpuSeconds() - begin < kStretchedSeconds);
   return 0;
 }
+
+}  // namespace carat

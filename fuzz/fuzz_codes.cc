@@ -7,7 +7,8 @@
 #include "kernels/testing.h"
 #include "quant/codes.h"
 
-using namespace carat;
+namespace carat {
+
 using kernels::Kernels;
 using quant::Type;
 
@@ -129,3 +130,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace carat

@@ -8,8 +8,7 @@
 #include "formats/gguf.h"
 #include "kernels/kernels.h"
 
-using namespace carat;
-
+namespace carat {
 namespace {
 
 void LookAtMetadata(const formats::GgufMetadata& metadata) {
@@ -64,3 +63,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Decode(bytes.subspan(tensor.offset, tensor.size_bytes), tensor.type);
   return 0;
 }
+
+}  // namespace carat

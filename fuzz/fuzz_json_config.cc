@@ -11,8 +11,7 @@
 #include "formats/checkpoint.h"
 #include "gemma/model.h"
 
-using namespace carat;
-
+namespace carat {
 namespace {
 
 // A folder of this process with the weights of a small checkpoint, made on first use.
@@ -37,15 +36,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const bool low_bit = text.find("quantization_config") != std::string_view::npos;
   const std::filesystem::path& folder = FolderOf(low_bit ? "mobile-e2b" : "hf-e2b");
-  std::ofstream(folder / "config.json", std::ios::binary | std::ios::trunc)
-      .write(text.data(), static_cast<std::streamsize>(size));
+  std::ofstream(folder / "config.json", std::ios::binary | std::ios::trunc) << text;
   const auto checkpoint = formats::Checkpoint::Open(folder);
   if (!checkpoint) {
     if (checkpoint.error().message.empty()) std::abort();
     return 0;
   }
   const auto model = gemma::Model::Load(*checkpoint);
-  if (!model && (model.error().code != ErrorCode::kBadModel || model.error().message.find(folder.string()) != 0))
+  if (!model && (model.error().code != ErrorCode::kBadModel || !model.error().message.starts_with(folder.string())))
     std::abort();
   return 0;
 }
+
+}  // namespace carat

@@ -9,7 +9,8 @@
 #include "kernels/testing.h"
 #include "quant/type.h"
 
-using namespace carat;
+namespace carat {
+
 using kernels::Kernels;
 using kernels::KvType;
 using quant::Type;
@@ -176,3 +177,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     BlockProducts(input, type);
   return 0;
 }
+
+}  // namespace carat

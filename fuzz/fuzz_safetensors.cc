@@ -3,7 +3,7 @@
 
 #include "formats/safetensors.h"
 
-using namespace carat;
+namespace carat {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto entries = formats::ParseSafetensors(std::as_bytes(std::span(data, size)), "fuzz.safetensors");
@@ -18,3 +18,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace carat

@@ -9,8 +9,7 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-using namespace carat;
-
+namespace carat {
 namespace {
 
 void Require(bool holds) {
@@ -78,3 +77,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   return 0;
 }
+
+}  // namespace carat

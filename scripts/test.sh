@@ -8,7 +8,7 @@
 #   tsan      Clang with ThreadSanitizer, all tests; not among those that run by default
 #   aarch64   cross build, the unit tests under qemu-user
 #   lint      clang-format
-#   clang_tidy  clang-tidy over the whole tree; takes long, and is not among those that run by default
+#   clang_tidy  clang-tidy over the whole tree; takes as long as all others, and is not among those that run by default
 #   fuzz      every fuzz target for some seconds (`scripts/fuzz.sh TARGET` for an hour)
 #   mutants   damaged model files for a minute
 #

@@ -73,6 +73,7 @@ struct Folder {
     const fs::path path = fs::path(testing::TempDir()) / ("carat-mobile-" + test);
     fs::create_directories(path);
     std::vector<formats::SafetensorsTensor> views;
+    views.reserve(tensors.size());
     for (const Entry& entry : tensors)
       views.push_back({.name = entry.name, .type = entry.type, .shape = entry.shape, .data = entry.bytes});
     EXPECT_TRUE(formats::WriteSafetensors(path / "model.safetensors", views));

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -161,6 +162,7 @@ std::string Try(const fs::path& path, const fs::path& folder, std::map<std::stri
 
 int Run(const std::vector<fs::path>& paths, uint64_t count, double seconds, uint64_t seed) {
   std::vector<Model> models;
+  models.reserve(paths.size());
   for (const fs::path& path : paths) models.push_back(ReadModel(path));
   const fs::path work = fs::temp_directory_path() / ("carat-mutants-" + std::to_string(::getpid()));
   std::map<std::string, int> outcomes;
@@ -184,15 +186,14 @@ int Run(const std::vector<fs::path>& paths, uint64_t count, double seconds, uint
     const std::string complaint = Try(folder ? work : work / model.path.filename(), work, outcomes);
     if (!complaint.empty()) {
       ++faults;
-      std::printf("mutant %llu (%s): %s\n", static_cast<unsigned long long>(seed + done), model.files[victim].c_str(),
+      std::printf("mutant %s (%s): %s\n", std::to_string(seed + done).c_str(), model.files[victim].c_str(),
                   complaint.c_str());
     }
     fs::remove_all(work);
   }
-  std::printf("%llu mutants of %zu models: %d refused, %d loaded\n", static_cast<unsigned long long>(done),
-              models.size(), outcomes["refused"], outcomes["loaded"]);
-  std::printf("%llu passed, %llu failed\n", static_cast<unsigned long long>(done - faults),
-              static_cast<unsigned long long>(faults));
+  std::printf("%s mutants of %zu models: %d refused, %d loaded\n", std::to_string(done).c_str(), models.size(),
+              outcomes["refused"], outcomes["loaded"]);
+  std::printf("%s passed, %s failed\n", std::to_string(done - faults).c_str(), std::to_string(faults).c_str());
   return faults == 0 && done > 0 ? 0 : 1;
 }
 
@@ -220,6 +221,11 @@ int main(int argc, char** argv) {
   app.add_option("--seed", seed, "number of the first mutant");
   app.add_option("MODEL", paths, "GGUF files or Hugging Face folders; none: those of the tests");
   CLI11_PARSE(app, argc, argv);
-  const std::vector<std::filesystem::path> models(paths.begin(), paths.end());
-  return carat::Run(models.empty() ? carat::OwnModels() : models, count, seconds, seed);
+  try {
+    const std::vector<std::filesystem::path> models(paths.begin(), paths.end());
+    return carat::Run(models.empty() ? carat::OwnModels() : models, count, seconds, seed);
+  } catch (const std::exception& error) {  // of the file system
+    std::fprintf(stderr, "carat_mutants: %s\n", error.what());
+    return 1;
+  }
 }

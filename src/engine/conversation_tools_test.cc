@@ -40,12 +40,11 @@ TEST(ConversationToolsTest, GoesOnWithTheResultsOfTools) {
     EXPECT_EQ(reply.reused_tokens, said);  // what the model said stays, its thought too
     const std::string thought = think ? "<|channel>thought\nThe user wants the time.<channel|>" : "";
     const std::string after = think ? "<|channel>thought\nI know the time.<channel|>" : "";
-    EXPECT_TRUE(Tokens(conversation)
-                    .ends_with("<|turn>model\n" + thought +
-                               R"(<|tool_call>call:get_time{city:<|"|>Rome<|"|>}<tool_call|>)"
-                               R"(<|tool_response>response:get_time{value:<|"|>midnight<|"|>}<tool_response|>)" +
-                               after + "It is midnight in Rome."))
-        << Tokens(conversation);
+    std::string turn = "<|turn>model\n" + thought;
+    turn += R"(<|tool_call>call:get_time{city:<|"|>Rome<|"|>}<tool_call|>)";
+    turn += R"(<|tool_response>response:get_time{value:<|"|>midnight<|"|>}<tool_response|>)" + after;
+    turn += "It is midnight in Rome.";
+    EXPECT_TRUE(Tokens(conversation).ends_with(turn)) << Tokens(conversation);
 
     reply = AskBoth(conversation, "What is the capital of France?");
     EXPECT_EQ(Tokens(conversation).find("wants the time"), std::string::npos);

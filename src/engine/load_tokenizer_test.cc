@@ -225,11 +225,11 @@ TEST_F(LoadTokenizerTest, RefusesDamagedVocabularies) {
   EXPECT_EQ(fault([](V& v) { v.types.pop_back(); }), "tokenizer.ggml.token_type has 276 entries for 277 tokens");
   EXPECT_NE(fault([](V& v) { v.types[5] = 77; }).find("tokenizer.ggml.token_type"), std::string::npos);
   EXPECT_NE(fault([](V& v) { v.bos = 277; }).find("tokenizer.ggml.bos_token_id"), std::string::npos);
-  EXPECT_EQ(fault([](V& v) { v.merges.push_back("a"); }),
+  EXPECT_EQ(fault([](V& v) { v.merges.emplace_back("a"); }),
             "tokenizer.ggml.merges: \"a\" is not two pieces with a space between them");
-  EXPECT_EQ(fault([](V& v) { v.merges.push_back("a b c"); }),
+  EXPECT_EQ(fault([](V& v) { v.merges.emplace_back("a b c"); }),
             "tokenizer.ggml.merges: \"a b c\" is not two pieces with a space between them");
-  EXPECT_EQ(fault([](V& v) { v.merges.push_back("a x"); }),
+  EXPECT_EQ(fault([](V& v) { v.merges.emplace_back("a x"); }),
             "tokenizer: merge 5 (\"a\", \"x\") names a piece that is not in the vocabulary");
   EXPECT_EQ(fault([](V& v) {
               v.tokens.clear();

@@ -17,7 +17,7 @@ inline Tokenizer SmallTokenizer(PieceKind kind_of_markers = PieceKind::kControl)
   for (const char* marker :
        {"<|turn>", "<turn|>", "<|think|>", "<|channel>", "<channel|>", "<|tool>", "<tool|>", "<|tool_call>",
         "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|\"|>", "<|image|>", "<|audio|>", "<|video|>"}) {
-    pieces.push_back(marker);
+    pieces.emplace_back(marker);
   }
   const size_t markers = pieces.size();
   for (int byte = 0; byte < 256; ++byte) {
@@ -30,7 +30,7 @@ inline Tokenizer SmallTokenizer(PieceKind kind_of_markers = PieceKind::kControl)
   for (char c = '!'; c <= '~'; ++c) pieces.emplace_back(1, c);
   for (const char* piece : {"\n", "\u2581", "\n\n", "\u2581\u2581", "th", "ou", "ght", "gh", "ought", "thought", "ca",
                             "ll", "call", "call:", "us", "er", "user", "user\u2581"}) {
-    pieces.push_back(piece);
+    pieces.emplace_back(piece);
   }
 
   TokenizerSpec spec;

@@ -14,7 +14,7 @@
 namespace carat::testing_support {
 namespace {
 
-constexpr int kLongestWait_ms = 200000;
+constexpr int kLongestWaitMs = 200000;
 
 }  // namespace
 
@@ -56,7 +56,7 @@ void Terminal::Type(std::string_view keys) {
 
 bool Terminal::ReadMore() {
   pollfd ready = {.fd = fd_, .events = POLLIN, .revents = 0};
-  if (poll(&ready, 1, kLongestWait_ms) <= 0) return false;
+  if (poll(&ready, 1, kLongestWaitMs) <= 0) return false;
   char buffer[4096];
   const ssize_t n = read(fd_, buffer, sizeof buffer);  // an error once the command has ended
   if (n <= 0) return false;
