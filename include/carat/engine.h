@@ -70,7 +70,9 @@ struct ModelInfo {
 
 struct EngineStats {
   double load_seconds = 0;
-  uint64_t ple_bytes_read = 0;  // from the file, since the engine was loaded
+  uint64_t weight_bytes_resident = 0;  // mapped pages of the files, the per-layer embedding table not counted
+  uint64_t ple_bytes_resident = 0;  // of that table: it is read, not looked at, so only what shares pages with others
+  uint64_t ple_bytes_read = 0;      // from the file, since the engine was loaded
 };
 
 // Immutable after Load; shared between threads and sessions. Computations of different sessions take turns on the

@@ -101,6 +101,7 @@ std::string ReplyJson(const Reply& reply, const Session& session, std::string_vi
   std::string calls;
   for (const ToolCall& call : reply.tool_calls) calls += (calls.empty() ? "" : ",") + ToolCallJson(call);
   const Engine& engine = session.engine();
+  const EngineStats stats = engine.stats();
   std::string out =
       fmt::format(R"({{"model":{},"text":{},"thought":{},"tool_calls":[{}],"stop":"{}")", JsonText(engine.info().name),
                   JsonText(reply.text), JsonText(reply.thought), calls, StopName(reply.stop));
@@ -109,16 +110,18 @@ std::string ReplyJson(const Reply& reply, const Session& session, std::string_vi
                         {"reused_tokens", reply.reused_tokens},
                         {"answer_tokens", reply.answer_tokens},
                         {"decoded_tokens", reply.decoded_tokens},
-                        {"load_seconds", engine.stats().load_seconds},
+                        {"load_seconds", stats.load_seconds},
                         {"prefill_seconds", reply.prefill_seconds},
                         {"decode_seconds", reply.decode_seconds},
                         {"peak_memory_bytes", ProcBytes("/proc/self/status", "VmHWM")},
                         {"weight_bytes", engine.info().weight_bytes},
+                        {"weight_bytes_resident", stats.weight_bytes_resident},
                         {"token_bytes", engine.info().token_bytes},
                         {"kv_bytes", session.kv_bytes()},
                         {"scratch_bytes", session.scratch_bytes()},
                         {"ple_bytes", engine.info().ple_bytes},
-                        {"ple_bytes_read", engine.stats().ple_bytes_read},
+                        {"ple_bytes_resident", stats.ple_bytes_resident},
+                        {"ple_bytes_read", stats.ple_bytes_read},
                         {"seed", session.seed()}};
   return out + "," + JsonText(numbers).substr(1) + "\n";
 }
@@ -131,16 +134,16 @@ std::string StatsText(const Reply& reply, const Session& session) {
   out += fmt::format("load     {:.2f} s\n", stats.load_seconds);
   out += fmt::format("prefill  {}\n", prefill);
   out += fmt::format("decode   {}\n", TokensInTime(reply.decoded_tokens, reply.decode_seconds));
-  out += fmt::format("memory   {} at the peak\n", Bytes(ProcBytes("/proc/self/status", "VmHWM")));
+  out += fmt::format("memory   {} at the peak; resident now:\n", Bytes(ProcBytes("/proc/self/status", "VmHWM")));
   const ModelInfo& info = session.engine().info();
-  out += fmt::format("weights  {} mapped; {} are read for a decoded token\n", Bytes(info.weight_bytes),
-                     Bytes(info.token_bytes));
-  out += fmt::format("cache    {} of keys and values\n", Bytes(session.kv_bytes()));
-  out += fmt::format("scratch  {} at most, for activations\n", Bytes(session.scratch_bytes()));
+  out += fmt::format("weights  {} of {}; {} are read for a decoded token\n", Bytes(stats.weight_bytes_resident),
+                     Bytes(info.weight_bytes), Bytes(info.token_bytes));
   if (info.ple_bytes > 0) {
-    out += fmt::format("PLE      none resident: {} were read of the table's {}\n", Bytes(stats.ple_bytes_read),
-                       Bytes(info.ple_bytes));
+    out += fmt::format("PLE      {} of the table's {}; {} were read, row by row\n", Bytes(stats.ple_bytes_resident),
+                       Bytes(info.ple_bytes), Bytes(stats.ple_bytes_read));
   }
+  out += fmt::format("cache    {} of keys and values\n", Bytes(session.kv_bytes()));
+  out += fmt::format("scratch  {} for activations\n", Bytes(session.scratch_bytes()));
   out += fmt::format("context  {} of {} tokens\n", session.length(), session.context());
   out += fmt::format("seed     {}\n", session.seed());
   return out;

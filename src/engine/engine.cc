@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/mapped_file.h"
+#include "base/resident.h"
 #include "base/try.h"
 #include "engine/defaults.h"
 #include "engine/engine_impl.h"
@@ -101,7 +102,16 @@ Engine::~Engine() = default;
 const ModelInfo& Engine::info() const { return impl_->info; }
 
 EngineStats Engine::stats() const {
-  return {.load_seconds = impl_->load_seconds, .ple_bytes_read = impl_->model.ple_table.bytes_read()};
+  const gemma::PleTable& table = impl_->model.ple_table;
+  EngineStats stats = {.load_seconds = impl_->load_seconds, .ple_bytes_read = table.bytes_read()};
+  for (const MappedFile& file : impl_->checkpoint.files())
+    stats.weight_bytes_resident += ResidentBytes(file.bytes().data(), file.bytes().size());
+  const ops::Matrix& matrix = table.matrix();
+  stats.ple_bytes_resident =
+      ResidentBytes(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes)) +
+      ResidentBytes(matrix.scales.data, static_cast<size_t>(matrix.rows * matrix.scales.row_bytes));
+  stats.weight_bytes_resident -= std::min(stats.weight_bytes_resident, stats.ple_bytes_resident);
+  return stats;
 }
 
 std::string_view Engine::cpu() const { return impl_->context.kernels->name; }

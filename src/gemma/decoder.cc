@@ -280,11 +280,12 @@ void Decoder::AddNormedDelta(const Vector& weight, const Rows& rows) {
 }
 
 uint64_t Decoder::scratch_bytes() const {
-  uint64_t bytes = linear_.scratch_bytes() + attention_.scratch_bytes();
+  uint64_t bytes = linear_.scratch_bytes() + attention_.scratch_bytes() + sliding_rope_.scratch_bytes() +
+                   global_rope_.scratch_bytes();
   for (const auto* buffer : {&x_, &normed_, &delta_, &ple_, &q_, &mixed_, &k_, &v_, &gate_, &up_, &hidden_})
-    bytes += buffer->size_bytes();
-  for (const AlignedBuffer<std::byte>& row : ple_rows_) bytes += row.size_bytes();
-  for (const AlignedBuffer<float>& row : ple_floats_) bytes += row.size_bytes();
+    bytes += buffer->resident_bytes();
+  for (const AlignedBuffer<std::byte>& row : ple_rows_) bytes += row.resident_bytes();
+  for (const AlignedBuffer<float>& row : ple_floats_) bytes += row.resident_bytes();
   return bytes;
 }
 

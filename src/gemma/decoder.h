@@ -55,7 +55,7 @@ class Decoder {
   KvCache& cache() { return cache_; }
   const KvCache& cache() const { return cache_; }
   const Model& model() const { return model_; }
-  // Reserved for activations; resident as far as batches have been long enough to touch it.
+  // For activations: what batches have been long enough to touch.
   uint64_t scratch_bytes() const;
 
  private:

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/resident.h"
 #include "base/try.h"
 
 namespace carat::gemma {
@@ -120,7 +121,8 @@ void KvCache::Truncate(int64_t length) {
 uint64_t KvCache::resident_bytes() const {
   uint64_t bytes = 0;
   for (const Layer& layer : layers_)
-    bytes += static_cast<uint64_t>(2 * std::min(layer.capacity, written_) * layer.row_bytes);
+    bytes +=
+        ResidentBytes(layer.keys.data(), layer.keys.size()) + ResidentBytes(layer.values.data(), layer.values.size());
   return bytes;
 }
 

@@ -58,7 +58,7 @@ class KvCache {
   void Truncate(int64_t length);
 
   int context() const { return context_; }
-  // Bytes of the rows written so far.
+  // Of the pages that rows were ever written to.
   uint64_t resident_bytes() const;
   uint64_t allocated_bytes() const;
   // Bytes that computing the next token reads, in all layers: a row is read by each layer that attends to it.

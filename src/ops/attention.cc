@@ -21,7 +21,7 @@ Attention::Attention(const Context& context, int64_t query_heads, int64_t max_ke
 
 uint64_t Attention::scratch_bytes() const {
   uint64_t bytes = 0;
-  for (const AlignedBuffer<float>& scores : scores_) bytes += scores.size_bytes();
+  for (const AlignedBuffer<float>& scores : scores_) bytes += scores.resident_bytes();
   return bytes;
 }
 

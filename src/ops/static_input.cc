@@ -23,8 +23,8 @@ StaticInput::StaticInput(const Context& context, int64_t max_tokens, int64_t max
 }
 
 uint64_t StaticInput::scratch_bytes() const {
-  uint64_t bytes = dealt_.size_bytes() + scales_.size_bytes() + sums_.size_bytes();
-  for (const AlignedBuffer<int8_t>& codes : codes_) bytes += codes.size_bytes();
+  uint64_t bytes = dealt_.resident_bytes() + scales_.resident_bytes() + sums_.resident_bytes();
+  for (const AlignedBuffer<int8_t>& codes : codes_) bytes += codes.resident_bytes();
   return bytes;
 }
 

@@ -65,8 +65,9 @@ TEST_F(RunCommandTest, PrintsJson) {
   EXPECT_EQ(json["message"]["reasoning_content"], "The user wants a capital.");
   EXPECT_GT(json["prompt_tokens"], 10);
   EXPECT_GT(json["answer_tokens"], 5);
-  for (const char* key : {"load_seconds", "prefill_seconds", "decode_seconds", "peak_memory_bytes", "weight_bytes",
-                          "token_bytes", "kv_bytes", "scratch_bytes", "ple_bytes", "ple_bytes_read"})
+  for (const char* key :
+       {"load_seconds", "prefill_seconds", "decode_seconds", "peak_memory_bytes", "weight_bytes",
+        "weight_bytes_resident", "token_bytes", "kv_bytes", "scratch_bytes", "ple_bytes", "ple_bytes_read"})
     EXPECT_GT(json[key], 0) << key;
 }
 

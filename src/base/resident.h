@@ -1,0 +1,13 @@
+// How much of a range of addresses is in memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace carat {
+
+// Bytes of the range that lie on pages which this process has in memory, be they a file's or its own; those that only
+// the page cache holds do not count. Where the system does not tell: all of them.
+uint64_t ResidentBytes(const void* begin, size_t size);
+
+}  // namespace carat
