@@ -88,6 +88,10 @@ class Plan {
   std::vector<Planned> tensors_;
 };
 
+// The towers of both releases.
+constexpr int64_t kVisionLayers = 16, kVisionWidth = 768, kVisionMlp = 3072, kVisionHead = 64, kVisionPositions = 10240;
+constexpr int64_t kAudioLayers = 12, kAudioWidth = 1024, kAudioOut = 1536;
+
 // Steps for activations of about unit size, which clip where there are more than five times that.
 constexpr float kStep = 0.04f;
 
@@ -140,17 +144,17 @@ void Plan::AddLayer(int index) {
 
 void Plan::AddVision() {
   const std::string tower = "model.vision_tower.";
-  constexpr int64_t kWidth = 768, kMlp = 3072, kHead = 64, kPatch = 3 * 16 * 16;
+  constexpr int64_t kWidth = kVisionWidth, kMlp = kVisionMlp, kPatch = 3 * 16 * 16;
   Floats(tower + "patch_embedder.input_proj.weight", Type::kBF16, {kWidth, kPatch}, 0, 0.03f);
-  Floats(tower + "patch_embedder.position_embedding_table", Type::kBF16, {2, 10240, kWidth}, 0, 0.02f);
-  for (int index = 0; index < 16; ++index) {
+  Floats(tower + "patch_embedder.position_embedding_table", Type::kBF16, {2, kVisionPositions, kWidth}, 0, 0.02f);
+  for (int index = 0; index < kVisionLayers; ++index) {
     const std::string layer = tower + "encoder.layers." + std::to_string(index) + ".";
     for (const char* side : {"q", "k", "v", "o"})
       Linear(layer + "self_attn." + side + "_proj.linear", 8, kWidth, kWidth, kStep, kStep);
     for (const char* side : {"gate", "up"})
       Linear(layer + "mlp." + side + "_proj.linear", 8, kMlp, kWidth, kStep, kStep);
     Linear(layer + "mlp.down_proj.linear", 8, kWidth, kMlp, kStep, kStep);
-    for (const char* side : {"q", "k"}) Norm(layer + "self_attn." + side + "_norm.weight", kHead);
+    for (const char* side : {"q", "k"}) Norm(layer + "self_attn." + side + "_norm.weight", kVisionHead);
     for (const char* norm :
          {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"})
       Norm(layer + norm + ".weight", kWidth);
@@ -160,14 +164,14 @@ void Plan::AddVision() {
 
 void Plan::AddAudio() {
   const std::string tower = "model.audio_tower.";
-  constexpr int64_t kWidth = 1024, kOut = 1536;
+  constexpr int64_t kWidth = kAudioWidth, kOut = kAudioOut;
   const std::string front = tower + "subsample_conv_projection.";
   Floats(front + "layer0.conv.weight", Type::kF32, {128, 1, 3, 3}, 0, 0.3f);
   Floats(front + "layer1.conv.weight", Type::kF32, {32, 128, 3, 3}, 0, 0.03f);
   Norm(front + "layer0.norm.weight", 128, Type::kF32);
   Norm(front + "layer1.norm.weight", 32, Type::kF32);
   Floats(front + "input_proj_linear.weight", Type::kF32, {kWidth, 1024}, 0, 0.03f);
-  for (int index = 0; index < 12; ++index) {
+  for (int index = 0; index < kAudioLayers; ++index) {
     const std::string layer = tower + "layers." + std::to_string(index) + ".";
     for (const char* block : {"feed_forward1.", "feed_forward2."}) {
       Linear(layer + block + "ffw_layer_1.linear", 2, 4 * kWidth, kWidth, kStep, kStep);
@@ -264,6 +268,31 @@ Json Quantization(const MobileShape& shape) {
             "per_layer_model_projection"}}};
 }
 
+Json VisionConfig() {
+  return {{"model_type", "gemma4_vision"},
+          {"hidden_size", kVisionWidth},
+          {"intermediate_size", kVisionMlp},
+          {"num_hidden_layers", kVisionLayers},
+          {"num_attention_heads", kVisionWidth / kVisionHead},
+          {"num_key_value_heads", kVisionWidth / kVisionHead},
+          {"head_dim", kVisionHead},
+          {"patch_size", 16},
+          {"pooling_kernel_size", 3},
+          {"position_embedding_size", kVisionPositions},
+          {"rms_norm_eps", 1e-6},
+          {"rope_parameters", {{"rope_theta", 100.0}, {"rope_type", "axial"}}},
+          {"standardize", false},
+          {"use_clipped_linears", false}};
+}
+
+Json AudioConfig() {
+  return {{"model_type", "gemma4_audio"},  {"hidden_size", kAudioWidth},   {"num_hidden_layers", kAudioLayers},
+          {"num_attention_heads", 8},      {"hidden_act", "silu"},         {"subsampling_conv_channels", {128, 32}},
+          {"conv_kernel_size", 5},         {"residual_weight", 0.5},       {"attention_chunk_size", 12},
+          {"attention_context_left", 13},  {"attention_context_right", 0}, {"attention_logit_cap", 50.0},
+          {"output_proj_dims", kAudioOut}, {"rms_norm_eps", 1e-6},         {"use_clipped_linears", false}};
+}
+
 Json Config(const MobileShape& shape) {
   Json types = Json::array();
   for (int layer = 0; layer < shape.layers; ++layer)
@@ -286,8 +315,16 @@ Json Config(const MobileShape& shape) {
                {"max_position_embeddings", 131072},
                {"final_logit_softcapping", 30.0},
                {"tie_word_embeddings", false}};
-  return {{"model_type", "gemma4"},  {"text_config", text},          {"vision_config", nullptr},
-          {"audio_config", nullptr}, {"tie_word_embeddings", false}, {"quantization_config", Quantization(shape)}};
+  Json config = {{"model_type", "gemma4"},       {"text_config", text},
+                 {"vision_config", nullptr},     {"audio_config", nullptr},
+                 {"tie_word_embeddings", false}, {"quantization_config", Quantization(shape)}};
+  if (!shape.towers) return config;
+  config["vision_config"] = VisionConfig();
+  config["audio_config"] = AudioConfig();
+  config["image_token_id"] = 258880;
+  config["audio_token_id"] = 258881;
+  config["video_token_id"] = 258884;
+  return config;
 }
 
 }  // namespace
@@ -332,18 +369,24 @@ Result<MobileShape> MobileShapeOf(std::string_view name) {
                        .global_head_dim = 32,
                        .window = 8,
                        .ple_width = 16,
-                       .vocabulary = 512,
+                       .vocabulary = 640,
                        .ple_bits = 4,
                        .wide_low_bit_mlp = true,
                        .towers = false};
   return Fail(ErrorCode::kUsage, "there is no shape called '" + std::string(name) + "'; there are e2b, e4b and tiny");
 }
 
-Status WriteMobileFolder(const std::filesystem::path& folder, const MobileShape& shape, uint64_t seed) {
+Status WriteMobileFolder(const std::filesystem::path& folder, const MobileShape& shape, uint64_t seed,
+                         const std::filesystem::path& tokenizer) {
   const auto fail = [&] { return Fail(ErrorCode::kFailure, folder.string() + ": cannot be written"); };
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return fail();
+  if (!tokenizer.empty()) {
+    std::filesystem::copy_file(tokenizer, folder / "tokenizer.json", std::filesystem::copy_options::overwrite_existing,
+                               error);
+    if (error) return Fail(ErrorCode::kFailure, tokenizer.string() + ": cannot be copied: " + error.message());
+  }
   const Plan plan(shape);
   std::string header = Header(plan.tensors()).dump();
   header.resize((header.size() + 7) / 8 * 8, ' ');

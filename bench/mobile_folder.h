@@ -21,8 +21,9 @@ struct MobileShape {
 // "e2b" and "e4b" as published (2.4 and 3.4 GB), "tiny" (0.2 MB). Error: kUsage.
 Result<MobileShape> MobileShapeOf(std::string_view name);
 
-// Writes config.json, generation_config.json and model.safetensors; the folder is made. The same shape and seed write
-// the same bytes. Error: kFailure.
-Status WriteMobileFolder(const std::filesystem::path& folder, const MobileShape& shape, uint64_t seed);
+// Writes config.json, generation_config.json, model.safetensors and, if one is named, a copy of a tokenizer.json (of at
+// most the shape's vocabulary); the folder is made. The same shape and seed write the same bytes. Error: kFailure.
+Status WriteMobileFolder(const std::filesystem::path& folder, const MobileShape& shape, uint64_t seed,
+                         const std::filesystem::path& tokenizer = {});
 
 }  // namespace carat::bench
