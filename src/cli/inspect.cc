@@ -116,10 +116,12 @@ struct Sum {
 };
 
 // The matrices by role: at how many bits, in which layers, and what a token reads of them.
-void AddWeights(const gemma::Model& model, Json& report) {
+void AddWeights(const Inspection& inspection, Json& report) {
   report["weights"] = Json::array();
   uint64_t token_bytes = 0;
-  for (const gemma::WeightShare& share : gemma::TakeCensus(model)) {
+  std::vector<gemma::WeightShare> shares = gemma::TakeCensus(*inspection.model);
+  shares.insert(shares.end(), inspection.towers.begin(), inspection.towers.end());
+  for (const gemma::WeightShare& share : shares) {
     report["weights"].push_back({{"role", share.role},
                                  {"type", quant::Info(share.type).name},
                                  {"layers", share.layers},
@@ -148,7 +150,7 @@ void AddSums(const Inspection& inspection, Json& report) {
   std::ranges::sort(by_size, [](const auto& a, const auto& b) {
     return std::pair(b.second.bytes, a.first) < std::pair(a.second.bytes, b.first);
   });
-  if (inspection.model) AddWeights(*inspection.model, report);
+  if (inspection.model) AddWeights(inspection, report);
   report["types"] = Json::array();
   for (const auto& [type, sum] : by_size) report["types"].push_back(sum.ToJson("type", type));
 }

@@ -180,7 +180,7 @@ void AddSums(const Json& report, Sheet& sheet) {
   sheet.Gap();
 }
 
-// The matrices of the decoder: the bit schedule.
+// The matrices: the bit schedule.
 void AddWeights(const Json& report, Sheet& sheet) {
   std::vector<std::vector<std::string>> rows = {{"weights", "type", "bits", "layers", "bytes", "a token reads"}};
   bool codes = false;
@@ -190,7 +190,7 @@ void AddWeights(const Json& report, Sheet& sheet) {
     const double bits = 8 * share["bytes"].get<double>() / share["elements"].get<double>();
     rows.push_back({String(share["role"]), type, fmt::format("{:.2f}", bits),
                     Ranges(share["layers"].get<std::vector<int>>()), Bytes(share["bytes"]),
-                    Bytes(share["token_bytes"])});
+                    share["token_bytes"] == 0 ? "nothing yet" : Bytes(share["token_bytes"])});
   }
   rows.push_back({"together", "", "", "", "", Bytes(report["token_bytes"])});
   sheet.Table(rows, {false, false, true, false, true, true});

@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <charconv>
 #include <initializer_list>
+#include <span>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/try.h"
 #include "engine/load_tokenizer.h"
+#include "gemma/load_schedule.h"
 
 namespace carat {
 namespace {
@@ -46,6 +51,42 @@ TensorUse UseOf(const formats::Tensor& tensor, const gemma::Model* model) {
   return (is_head && tied) || IsDeadKv(name, model->config) ? TensorUse::kIdle : TensorUse::kDecoder;
 }
 
+// A matrix of an encoder as what it is, codes or floats, with its scales. Of packed codes the tensor does not tell the
+// bits without the encoder's widths; the schedule does.
+void AddTowerMatrix(const formats::Checkpoint& checkpoint, const formats::Tensor& tensor, std::string_view role,
+                    std::vector<gemma::WeightShare>& shares) {
+  if (tensor.shape.size() < 2 || tensor.name.ends_with("_scale")) return;
+  quant::Type type = tensor.type;
+  uint64_t elements = 1, bytes = tensor.data.size();
+  for (const int64_t extent : tensor.shape) elements *= static_cast<uint64_t>(extent);
+  const formats::Tensor* scales = checkpoint.Find(std::string(tensor.name) + "_scale");
+  if (scales != nullptr && (type == quant::Type::kI8 || type == quant::Type::kU8)) {
+    int bits = 8;
+    if (type == quant::Type::kU8 && checkpoint.hf() != nullptr) {
+      const JsonObject config = checkpoint.hf()->Config();
+      const auto quantization = config.Object("quantization_config");
+      const std::string_view module = tensor.name.substr(0, tensor.name.rfind('.'));
+      bits = quantization ? gemma::ScheduledBits(*quantization, module) : 4;
+    }
+    type = bits == 8 ? quant::Type::kC8 : bits == 4 ? quant::Type::kC4 : quant::Type::kC2;
+    elements *= static_cast<uint64_t>(8 / bits);
+    bytes += scales->data.size();
+  }
+  auto share = std::ranges::find_if(shares, [&](const auto& it) { return it.role == role && it.type == type; });
+  if (share == shares.end()) share = shares.insert(share, {.role = role, .type = type, .layers = {}});
+  share->elements += elements;
+  share->bytes += bytes;
+}
+
+std::vector<gemma::WeightShare> TowersOf(const formats::Checkpoint& checkpoint, std::span<const TensorUse> uses) {
+  std::vector<gemma::WeightShare> shares;
+  for (const auto& [use, role] :
+       {std::pair(TensorUse::kVision, "vision encoder"), std::pair(TensorUse::kAudio, "audio encoder")})
+    for (size_t i = 0; i < uses.size(); ++i)
+      if (uses[i] == use) AddTowerMatrix(checkpoint, checkpoint.tensors()[i], role, shares);
+  return shares;
+}
+
 }  // namespace
 
 Result<Inspection> Inspect(const std::filesystem::path& path) {
@@ -61,9 +102,11 @@ Result<Inspection> Inspect(const std::filesystem::path& path) {
   }
   std::vector<TensorUse> uses;
   for (const formats::Tensor& tensor : checkpoint.tensors()) uses.push_back(UseOf(tensor, model ? &*model : nullptr));
+  std::vector<gemma::WeightShare> towers = TowersOf(checkpoint, uses);
   // The model's views point into the mapped files, which stay where they are when the checkpoint moves.
   return Inspection{.checkpoint = std::move(checkpoint),
                     .uses = std::move(uses),
+                    .towers = std::move(towers),
                     .model = std::move(model),
                     .tokenizer = std::move(tokenizer),
                     .defaults = std::move(defaults)};

@@ -8,6 +8,7 @@
 #include "carat/result.h"
 #include "engine/defaults.h"
 #include "formats/checkpoint.h"
+#include "gemma/census.h"
 #include "gemma/model.h"
 #include "text/tokenizer.h"
 
@@ -25,7 +26,8 @@ enum class TensorUse {
 
 struct Inspection {
   formats::Checkpoint checkpoint;
-  std::vector<TensorUse> uses;  // by tensor of the checkpoint
+  std::vector<TensorUse> uses;             // by tensor of the checkpoint
+  std::vector<gemma::WeightShare> towers;  // the matrices of the encoders, which no token reads yet
   // Each may be missing without the others: of a model that Carat does not run, the tensors can be shown.
   Result<gemma::Model> model;
   Result<std::optional<text::Tokenizer>> tokenizer;

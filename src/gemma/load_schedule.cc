@@ -121,4 +121,23 @@ Status CheckSchedule(const JsonObject& config, const Checkpoint& checkpoint) {
   return Schedule(config, checkpoint).Check();
 }
 
+int ScheduledBits(const JsonObject& config, std::string_view module) {
+  const auto bits_of = [](const JsonObject& object) {
+    return static_cast<int>(object.IntegerOr("num_bits", 4, 2, 8).value_or(4));
+  };
+  int bits = bits_of(config);
+  const auto rules = config.Object("module_quant_configs");
+  if (!rules) return bits;
+  size_t first = std::string_view::npos;
+  for (const auto& [pattern, value] : rules->json->items()) {
+    int64_t work = 0;
+    const auto parsed = ModulePattern::Parse(pattern);
+    const size_t place = parsed ? parsed->PlaceIn(module, work) : std::string_view::npos;
+    if (place >= first) continue;
+    first = place;
+    bits = bits_of({&value, pattern});
+  }
+  return bits;
+}
+
 }  // namespace carat::gemma

@@ -215,6 +215,13 @@ ModulePattern::Places ModulePattern::EndsOfRepeat(const Node& node, std::string_
   return ends;
 }
 
+size_t ModulePattern::PlaceIn(std::string_view name, int64_t& work) const {
+  if (!Finds(name, work)) return std::string_view::npos;
+  size_t place = 0;
+  while (Ends(root_, name, Places().set(place), work).none() && place < name.size()) ++place;
+  return place;
+}
+
 bool ModulePattern::Finds(std::string_view name, int64_t& work) const {
   return name.size() <= kMaxName && Ends(root_, name, ~Places() >> (kMaxName - name.size()), work).any();
 }

@@ -25,6 +25,8 @@ class ModulePattern {
   // Error (kBadModel): what is not understood, as the end of a sentence about the pattern.
   static Result<ModulePattern> Parse(std::string_view pattern);
 
+  // Where the first part of `name` that matches begins; npos if none does.
+  size_t PlaceIn(std::string_view name, int64_t& work) const;
   // Does a part of `name` match (re.search)? `work` counts up; beyond kMaxWork, the answer means nothing.
   bool Finds(std::string_view name, int64_t& work) const;
   // Does a part match that stands at the start, and ends where a module's name does (should_convert_module)?

@@ -62,6 +62,14 @@ TEST(ModulePattern, FindsWhatPythonFinds) {
   EXPECT_FALSE(Finds("", std::string(ModulePattern::kMaxName + 1, 'a')));
 }
 
+TEST(ModulePattern, SaysWhereTheFirstMatchIs) {
+  int64_t work = 0;
+  EXPECT_EQ(ModulePattern::Parse("b+c?")->PlaceIn("aabbc", work), 2u);
+  EXPECT_EQ(ModulePattern::Parse("$")->PlaceIn("abc", work), 3u);
+  EXPECT_EQ(ModulePattern::Parse("")->PlaceIn("abc", work), 0u);
+  EXPECT_EQ(ModulePattern::Parse("d")->PlaceIn("abc", work), std::string_view::npos);
+}
+
 TEST(ModulePattern, BeginsAtTheStartAndEndsWithAModule) {
   EXPECT_TRUE(Begins("model.vision", "model.vision.patch"));
   EXPECT_TRUE(Begins("model.vision.patch", "model.vision.patch"));

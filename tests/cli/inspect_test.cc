@@ -2,6 +2,12 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "tests/cli/command.h"
@@ -113,6 +119,49 @@ TEST_F(InspectCommandTest, ShowsTheBitsOfLowBitReleases) {
   const std::string text = RunCarat({"inspect", Data("golden/mobile-e2b/model")}).out;
   EXPECT_NE(text.find("\nmlp             C2     3.03  2-3 "), std::string::npos) << text;
   EXPECT_NE(text.find("C8, C4, C2: codes of 8, 4, 2 bits"), std::string::npos) << text;
+}
+
+TEST_F(InspectCommandTest, ShowsTheBitsOfTowers) {
+  const std::filesystem::path folder = Path("");
+  for (const char* file : {"config.json", "model.safetensors"})
+    std::filesystem::copy_file(Data(std::string("golden/mobile-e2b/model/") + file), folder / file);
+  // Bytes of a tensor each, and of its scales.
+  const std::vector<std::tuple<std::string, std::string, int, int>> tensors = {
+      {"model.vision_tower.encoder.layers.0.mlp.up_proj.linear.weight", "I8", 4, 6},
+      {"model.vision_tower.patch_embedder.input_proj.weight", "BF16", 2, 3},
+      {"model.audio_tower.layers.0.lconv1d.linear_start.linear.weight", "U8", 4, 3},
+      {"model.audio_tower.layers.0.lconv1d.linear_end.linear.weight", "U8", 4, 2}};
+  Json header, index;
+  size_t end = 0;
+  const auto add = [&](const std::string& name, const std::string& type, int rows, int columns, int width) {
+    const size_t begin = std::exchange(end, end + static_cast<size_t>(rows * columns * width));
+    header[name] = {{"dtype", type}, {"shape", {rows, columns}}, {"data_offsets", {begin, end}}};
+    index["weight_map"][name] = "towers.safetensors";
+  };
+  for (const auto& [name, type, rows, columns] : tensors) {
+    add(name, type, rows, columns, type == "BF16" ? 2 : 1);
+    if (type != "BF16") add(name + "_scale", "F32", rows, 1, 4);
+  }
+  index["weight_map"]["model.language_model.norm.weight"] = "model.safetensors";
+  Write("towers.safetensors",
+        GgufBuilder::Raw<uint64_t>(header.dump().size()) + header.dump() + std::string(end, '\0'));
+  Write("model.safetensors.index.json", index.dump());
+  Json config = Json::parse(std::ifstream(folder / "config.json"));
+  config["quantization_config"]["module_quant_configs"][R"(audio_tower\.layers\.\d+\.lconv1d\.linear_start\.)"]
+        ["num_bits"] = 4;
+  config["quantization_config"]["modules_to_not_convert"] = Json::array();
+  Write("config.json", config.dump());
+  std::map<std::pair<std::string, std::string>, std::pair<int, int>> shares;
+  for (const Json& share : Report(folder)["weights"]) {
+    const std::string role = share["role"].get<std::string>();
+    if (role.ends_with("encoder")) shares[{role, share["type"]}] = {share["elements"], share["bytes"]};
+  }
+  const std::map<std::pair<std::string, std::string>, std::pair<int, int>> expected = {
+      {{"vision encoder", "C8"}, {24, 24 + 16}},
+      {{"vision encoder", "BF16"}, {6, 12}},
+      {{"audio encoder", "C4"}, {24, 12 + 16}},
+      {{"audio encoder", "C2"}, {32, 8 + 16}}};
+  EXPECT_EQ(shares, expected);
 }
 
 TEST_F(InspectCommandTest, ReadsWellAndKnowsSplitSets) {
