@@ -33,6 +33,7 @@ struct Case {
   Type type;
   int64_t k, rows, tokens;
   std::vector<std::byte> packed;
+  int64_t group;  // codes of a row that share a scale
   std::vector<float> w_scale, x;
   float x_scale;
 };
@@ -65,13 +66,14 @@ Answer Compute(const Kernels& table, const Case& in) {
     out.sum.push_back(table.deal_codes(codes, in.k, planes, plane, out.dealt.data() + t * planes * plane));
   }
   out.y.resize(static_cast<size_t>(in.tokens * in.rows));
-  table.gemm_codes[type]({.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()}, in.rows,
-                         {.codes = out.dealt.data(),
-                          .codes_stride = planes * plane,
-                          .plane = plane,
-                          .scale = out.scale.data(),
-                          .sum = out.sum.data()},
-                         in.tokens, in.k, out.y.data(), in.rows);
+  if (table.gemm_codes[type] != nullptr)
+    table.gemm_codes[type]({.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()}, in.rows,
+                           {.codes = out.dealt.data(),
+                            .codes_stride = planes * plane,
+                            .plane = plane,
+                            .scale = out.scale.data(),
+                            .sum = out.sum.data()},
+                           in.tokens, in.k, out.y.data(), in.rows);
   // One token with float activations, in one step or in two.
   out.one.resize(static_cast<size_t>(in.rows));
   if (table.gemv_codes_float[type] != nullptr) {
@@ -83,7 +85,9 @@ Answer Compute(const Kernels& table, const Case& in) {
   std::vector<float> weights(columns);
   for (int64_t n = 0; n < in.rows; ++n) {
     table.unpack_codes[type](in.packed.data() + n * row_bytes, in.k, codes.data());
-    table.scale_codes(codes.data(), in.w_scale[static_cast<size_t>(n)], in.k, weights.data());
+    for (int64_t i = 0; i < in.k; i += in.group)
+      table.scale_codes(codes.data() + i, in.w_scale[static_cast<size_t>((n * in.k + i) / in.group)], in.group,
+                        weights.data() + i);
     table.gemm_f32(weights.data(), in.k, 1, in.x.data(), in.k, 1, in.k, &out.one[static_cast<size_t>(n)], 1);
   }
   return out;
@@ -98,15 +102,17 @@ void MustBeSame(const T& a, const T& b) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input input = {data, size};
-  static constexpr Type kTypes[] = {Type::kC8, Type::kC4, Type::kC2};
+  static constexpr Type kTypes[] = {Type::kC8, Type::kC4, Type::kC2, Type::kG4};
   Case in;
-  in.type = kTypes[input.Take<uint8_t>() % 3];
+  in.type = kTypes[input.Take<uint8_t>() % 4];
   in.k = 1 + input.Take<uint16_t>() % 700;
+  if (in.type == Type::kG4) in.k = (in.k + quant::kG4Group - 1) / quant::kG4Group * quant::kG4Group;
+  in.group = in.type == Type::kG4 ? quant::kG4Group : in.k;
   in.rows = 1 + input.Take<uint8_t>() % 9;
   in.tokens = 1 + input.Take<uint8_t>() % 9;
   in.x_scale = std::abs(input.Take<float>());
   if (!(in.x_scale > 0) || in.x_scale > 1e38f) in.x_scale = 0.0123f;
-  for (int64_t n = 0; n < in.rows; ++n) in.w_scale.push_back(input.Take<float>());
+  for (int64_t n = 0; n < in.rows * in.k / in.group; ++n) in.w_scale.push_back(input.Take<float>());
   in.packed.resize(static_cast<size_t>(in.rows) * *quant::RowBytes(in.type, static_cast<uint64_t>(in.k)));
   for (std::byte& byte : in.packed) byte = input.Take<std::byte>();
   // Activations as floats of any kind, or as small numbers and a half.

@@ -221,15 +221,17 @@ TEST_P(CodesTest, ProductsAreExact) {
 // The same bits as unpacking, scaling and multiplying.
 TEST_P(CodesTest, FloatProductsOfOneToken) {
   constexpr int64_t kRows = 7;
-  for (const Type type : {Type::kC8, Type::kC4, Type::kC2}) {
+  for (const Type type : {Type::kC8, Type::kC4, Type::kC2, Type::kG4}) {
     const auto gemv = table().gemv_codes_float[static_cast<int>(type)];
     if (gemv == nullptr) continue;
-    for (const int64_t k : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 257}) {
+    for (const int64_t k : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 96, 100, 256, 257}) {
+      if (!quant::RowBytes(type, static_cast<uint64_t>(k))) continue;  // not whole groups
+      const int64_t group = type == Type::kG4 ? quant::kG4Group : k, groups = k / group;
       SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << k);
       const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
       std::vector<std::byte> packed(static_cast<size_t>(kRows * row_bytes));
       for (std::byte& byte : packed) byte = static_cast<std::byte>(random_());
-      std::vector<float> scale(kRows);
+      std::vector<float> scale(static_cast<size_t>(kRows * groups));
       for (float& value : scale) value = 0.01f + static_cast<float>(random_() % 100) / 512.0f;
       std::vector<float> x = Floats(k);
       if (k % 2 == 1) std::ranges::fill(x, -1e-42f);  // sums of nothing but rounded-away products keep their sign
@@ -239,7 +241,9 @@ TEST_P(CodesTest, FloatProductsOfOneToken) {
         std::vector<int8_t> codes(static_cast<size_t>(k));
         for (int64_t n = 0; n < rows; ++n) {
           Scalar().unpack_codes[static_cast<int>(type)](packed.data() + n * row_bytes, k, codes.data());
-          Scalar().scale_codes(codes.data(), scale[static_cast<size_t>(n)], k, weights.data() + n * k);
+          for (int64_t g = 0; g < groups; ++g)
+            Scalar().scale_codes(codes.data() + g * group, scale[static_cast<size_t>(n * groups + g)], group,
+                                 weights.data() + n * k + g * group);
         }
         Scalar().gemm_f32(weights.data(), k, rows, x.data(), k, 1, k, expected.data(), kRows);
         testing::ExpectSameBits(y, expected);

@@ -77,6 +77,7 @@ constexpr Kernels Avx2Table() {
   table.unpack_codes[Index(Type::kG4)] = avx2::UnpackCodes<Type::kC4>;
   table.scale_codes = avx2::ScaleCodes;
   table.gemv_codes_float[Index(Type::kC2)] = avx2::GemvC2Float;
+  table.gemv_codes_float[Index(Type::kG4)] = avx2::GemvG4Float;
   table.quantize_static = avx2::QuantizeStatic;
   table.round_static = avx2::RoundStatic;
   table.deal_codes = avx2::DealCodes;
@@ -103,6 +104,7 @@ constexpr Kernels Avx512Table() {
   table.pack_panel = avx512::PackPanel;
   table.gemm_panel = avx512::GemmPanel;
   table.gemv_codes_float[Index(Type::kC2)] = avx512::GemvC2Float;
+  table.gemv_codes_float[Index(Type::kG4)] = avx512::GemvG4Float;
   table.gemm_codes[Index(Type::kC8)] = avx512::GemmCodes<Type::kC8>;
   table.gemm_codes[Index(Type::kC4)] = avx512::GemmCodes<Type::kC4>;
   table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes<Type::kC2>;

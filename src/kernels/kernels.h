@@ -55,7 +55,7 @@ struct alignas(32) A8Block {
 struct CodeRows {
   const std::byte* packed;
   int64_t row_bytes;
-  const float* scale;  // [rows]
+  const float* scale;  // [rows]; of G4: [rows, k/32]
 };
 // Activations of static scale, dealt as the codes of a packed byte are: with b bits a code there are 8/b planes, and
 // code k of a row is number k / planes of plane k % planes. Planes are `plane` bytes long, a multiple of kPlaneStep,
@@ -135,7 +135,7 @@ struct Kernels {
   // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes. Returns the sum of the codes.
   int32_t (*deal_codes)(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
   // One token with float activations: y[n] = w[n] . x, the float dot of x and of what scale_codes makes of a row. Null
-  // where a table has nothing better than these two steps.
+  // where a table has nothing better than these two steps. Of G4, k is a multiple of 32.
   void (*gemv_codes_float[quant::kTypeCount])(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
   // y[t * y_stride + n] = code sum of w[n] and x[t]. Indexed by quant::Type: C8, C4, C2.
   // k <= quant::MaxExactColumns(type).

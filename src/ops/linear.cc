@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "quant/codes.h"
 
 namespace carat::ops {
 
@@ -34,7 +35,7 @@ Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
     // A panel of narrow rows holds up to kPanelBytes; of very wide ones, kMinPanelRows rows.
     const int64_t widest = std::max<int64_t>(kPanelBytes, kMinPanelRows * max_cols * 4);
     panel.floats.Reserve(static_cast<size_t>(widest) / sizeof(float));
-    panel.scale.Reserve(kMaxPanelRows);
+    panel.scale.Reserve(std::max<size_t>(kMaxPanelRows, static_cast<size_t>(widest) / sizeof(float) / quant::kG4Group));
     for (Rows* rows : {&panel.rows, &panel.packed}) rows->Reserve(static_cast<size_t>(kernels::kPanelRows * max_cols));
   }
 }
@@ -48,7 +49,8 @@ void Linear::Rows::Reserve(size_t count) {
 uint64_t Linear::scratch_bytes() const {
   uint64_t bytes = rounded_input_.scratch_bytes() + static_input_.scratch_bytes();
   for (const Panel& panel : panels_)
-    bytes += panel.floats.size_bytes() + panel.scale.size_bytes() + panel.rows.size_bytes() + panel.packed.size_bytes();
+    bytes += panel.floats.resident_bytes() + panel.scale.resident_bytes() + panel.rows.resident_bytes() +
+             panel.packed.resident_bytes();
   return bytes;
 }
 
@@ -87,9 +89,12 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   });
 }
 
-// Rows of codes with one scale each.
-kernels::CodeRows Linear::CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) {
-  for (int64_t r = 0; r < rows; ++r) panel.scale.data()[r] = ScaleAt(w.scales.type, w.row_scales(begin + r), 0);
+// Rows of codes with their scales as floats.
+kernels::CodeRows Linear::CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const {
+  const auto decode = context_.kernels->decode[static_cast<size_t>(w.scales.type)];
+  const int64_t groups = w.cols / w.scales.group;
+  panel.scale.Reserve(static_cast<size_t>(rows * groups));
+  for (int64_t r = 0; r < rows; ++r) decode(w.row_scales(begin + r), panel.scale.data() + r * groups, groups);
   return {.packed = w.row(begin), .row_bytes = w.row_bytes, .scale = panel.scale.data()};
 }
 
@@ -97,7 +102,7 @@ void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel&
   const auto gemv = context_.kernels->gemv_float[static_cast<size_t>(w.type)];
   if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, x_, cols_, y);
   const auto codes_gemv = context_.kernels->gemv_codes_float[static_cast<size_t>(w.type)];
-  if (tokens_ == 1 && codes_gemv != nullptr && w.scales.group == cols_)
+  if (tokens_ == 1 && codes_gemv != nullptr && w.scales.group == (w.type == quant::Type::kG4 ? quant::kG4Group : cols_))
     return codes_gemv(CodeRowsOf(w, begin, rows, panel), rows, x_, cols_, y);
   const float* weights = reinterpret_cast<const float*>(w.row(begin));
   if (w.type != quant::Type::kF32 || reinterpret_cast<uintptr_t>(w.data) % alignof(float) != 0) {

@@ -39,7 +39,9 @@ class Linear {
   // Unpacked rows, codes with their scales.
   struct Rows {
     void Reserve(size_t count);
-    uint64_t size_bytes() const { return codes.size_bytes() + scale.size_bytes() + offset.size_bytes(); }
+    uint64_t resident_bytes() const {
+      return codes.resident_bytes() + scale.resident_bytes() + offset.resident_bytes();
+    }
     AlignedBuffer<int8_t> codes;
     AlignedBuffer<float> scale, offset;
   };
@@ -48,7 +50,7 @@ class Linear {
     Rows rows, packed;  // one after the other, and side by side
   };
 
-  static kernels::CodeRows CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel);
+  kernels::CodeRows CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const;
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);

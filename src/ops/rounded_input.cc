@@ -14,9 +14,9 @@ RoundedInput::RoundedInput(const Context& context, int64_t max_tokens, int64_t m
 }
 
 uint64_t RoundedInput::scratch_bytes() const {
-  uint64_t bytes = tiles_.size_bytes();
+  uint64_t bytes = tiles_.resident_bytes();
   for (const Rows& rows : rows_)
-    bytes += rows.codes.size_bytes() + rows.scale.size_bytes() + rows.lift32.size_bytes() + rows.lift16.size_bytes();
+    bytes += rows.codes.resident_bytes() + rows.scale.resident_bytes() + rows.lift32.resident_bytes() + rows.lift16.resident_bytes();
   return bytes;
 }
 

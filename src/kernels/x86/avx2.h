@@ -38,6 +38,7 @@ void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y);
 float QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes);
 void RoundStatic(float* x, int64_t n, float scale);
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
+void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 int32_t DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
 template <quant::Type kType>
 void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,

@@ -23,6 +23,7 @@ template <quant::Type kType>
 void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
+void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 
 void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
                      int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);

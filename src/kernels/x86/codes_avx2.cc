@@ -348,6 +348,51 @@ void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, flo
   for (; n < rows; ++n) FloatRows<1>(w, n, x, k, y);
 }
 
+namespace {
+
+// Eight codes as weights.
+CARAT_INLINE __m256 Weights(__m128i codes, __m256 scale) {
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), scale);
+}
+
+// kRows rows in groups of 32 codes, each group with its scale.
+template <int kRows>
+CARAT_INLINE void GroupRows(const CodeRows& w, int64_t n0, const float* x, int64_t k, float* y) {
+  const std::byte* row = w.packed + n0 * w.row_bytes;
+  const float* scale = w.scale + n0 * (k / 32);
+  __m256 sum[kRows][2];
+  for (int n = 0; n < kRows; ++n) sum[n][0] = sum[n][1] = _mm256_setzero_ps();
+  for (int64_t i = 0; i < k; i += 32) {
+    __m256 token[4];
+    for (int part = 0; part < 4; ++part) token[part] = _mm256_loadu_ps(x + i + 8 * part);
+#pragma GCC unroll 2
+    for (int n = 0; n < kRows; ++n) {
+      const void* bytes = row + n * w.row_bytes + i / 2;
+      const __m128i packed = _mm_loadu_si128(static_cast<const __m128i*>(bytes));
+      const __m128i mask = _mm_set1_epi8(15), offset = _mm_set1_epi8(8);
+      const __m128i even = _mm_sub_epi8(_mm_and_si128(packed, mask), offset);
+      const __m128i odd = _mm_sub_epi8(_mm_and_si128(_mm_srli_epi16(packed, 4), mask), offset);
+      const __m128i codes[2] = {_mm_unpacklo_epi8(even, odd), _mm_unpackhi_epi8(even, odd)};
+      const __m256 group_scale = _mm256_set1_ps(scale[n * (k / 32) + i / 32]);
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        sum[n][0] = _mm256_fmadd_ps(Weights(codes[half], group_scale), token[2 * half], sum[n][0]);
+        const __m128i upper = _mm_srli_si128(codes[half], 8);
+        sum[n][1] = _mm256_fmadd_ps(Weights(upper, group_scale), token[2 * half + 1], sum[n][1]);
+      }
+    }
+  }
+  for (int n = 0; n < kRows; ++n) y[n0 + n] = TreeSum(sum[n][0], sum[n][1]);
+}
+
+}  // namespace
+
+void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y) {
+  int64_t n = 0;
+  for (; n + 4 <= rows; n += 4) GroupRows<4>(w, n, x, k, y);
+  for (; n < rows; ++n) GroupRows<1>(w, n, x, k, y);
+}
+
 template void UnpackCodes<Type::kC8>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC4>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC2>(const std::byte*, int64_t, int8_t*);

@@ -32,7 +32,25 @@ CARAT_INLINE float Exact(int32_t sum, int32_t token_sum, float token_scale, floa
   return static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(sum) - offset)) * (token_scale * row_scale);
 }
 
-// One token, one row after the other: the memory is read as one stream.
+CARAT_INLINE __m256i Load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+
+// The same of 32 packed bytes.
+template <int kBits>
+CARAT_INLINE __m256i PlaneOf(__m256i packed, int p) {
+  if constexpr (kBits == 8)
+    return _mm256_xor_si256(packed, _mm256_set1_epi8(-128));
+  else
+    return _mm256_and_si256(_mm256_srli_epi16(packed, kBits * p), _mm256_set1_epi8((1 << kBits) - 1));
+}
+
+CARAT_INLINE int32_t AddLanes(__m256i lanes) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1))));
+}
+
+// One token, one row after the other: the memory is read as one stream. By 32 bytes: tensors of these files begin where
+// they like, and of loads of 64 bytes each would then touch two cache lines.
 template <int kBits>
 CARAT_INLINE void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t t, int64_t k, float* y) {
   constexpr int kPlanes = 8 / kBits;
@@ -40,18 +58,18 @@ CARAT_INLINE void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRows& x,
   const int8_t* token = x.codes + t * x.codes_stride;
   for (int64_t n = 0; n < rows; ++n) {
     const std::byte* row = w.packed + n * w.row_bytes;
-    __m512i sum[kPlanes];  // so that products do not wait for each other
-    for (int p = 0; p < kPlanes; ++p) sum[p] = _mm512_setzero_si512();
-    const auto add = [&](__m512i packed, int64_t at) __attribute__((always_inline)) {
+    __m256i sum[kPlanes];  // so that products do not wait for each other
+    for (int p = 0; p < kPlanes; ++p) sum[p] = _mm256_setzero_si256();
+    const auto add = [&](__m256i packed, int64_t at) __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int p = 0; p < kPlanes; ++p)
-        sum[p] = _mm512_dpbusd_epi32(sum[p], PlaneOf<kBits>(packed, p), Load64(token + p * x.plane + at));
+        sum[p] = _mm256_dpbusd_epi32(sum[p], PlaneOf<kBits>(packed, p), Load32(token + p * x.plane + at));
     };
     int64_t at = 0;
-    for (; at + 64 <= bytes; at += 64) add(Load64(row + at), at);
-    if (at < bytes) add(LoadFirst64(row + at, bytes - at), at);
-    for (int p = 1; p < kPlanes; ++p) sum[0] = _mm512_add_epi32(sum[0], sum[p]);
-    y[n] = Exact<kBits>(_mm512_reduce_add_epi32(sum[0]), x.sum[t], x.scale[t], w.scale[n]);
+    for (; at + 32 <= bytes; at += 32) add(Load32(row + at), at);
+    if (at < bytes) add(_mm256_maskz_loadu_epi8((uint32_t{1} << (bytes - at)) - 1, row + at), at);
+    for (int p = 1; p < kPlanes; ++p) sum[0] = _mm256_add_epi32(sum[0], sum[p]);
+    y[n] = Exact<kBits>(AddLanes(sum[0]), x.sum[t], x.scale[t], w.scale[n]);
   }
 }
 
@@ -155,6 +173,46 @@ void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, flo
   int64_t n = 0;
   for (; n + 4 <= rows; n += 4) FloatRows<4>(w, n, x, k, y);
   for (; n < rows; ++n) FloatRows<1>(w, n, x, k, y);
+}
+
+namespace {
+
+// kRows rows in groups of 32 codes, each group with its scale. The order of a sum leaves one chain of additions to a
+// row; rows side by side do not wait for each other.
+template <int kRows>
+CARAT_INLINE void GroupRows(const CodeRows& w, int64_t n0, const float* x, int64_t k, float* y) {
+  const __m512 codes = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
+  const __m512i shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+  const __m512i words[2] = {_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
+                            _mm512_setr_epi32(2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3)};
+  const std::byte* row = w.packed + n0 * w.row_bytes;
+  const float* scale = w.scale + n0 * (k / 32);
+  __m512 sum[kRows];
+  for (int n = 0; n < kRows; ++n) sum[n] = _mm512_setzero_ps();
+  for (int64_t i = 0; i < k; i += 32) {
+    const __m512 token[2] = {_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16)};
+#pragma GCC unroll 4
+    for (int n = 0; n < kRows; ++n) {
+      const void* bytes = row + n * w.row_bytes + i / 2;
+      const __m512i packed = _mm512_castsi128_si512(_mm_loadu_si128(static_cast<const __m128i*>(bytes)));
+      const __m512 table = _mm512_mul_ps(codes, _mm512_set1_ps(scale[n * (k / 32) + i / 32]));
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        // A permutation looks at four bits of an index: the code.
+        const __m512i indices = _mm512_srlv_epi32(_mm512_permutexvar_epi32(words[half], packed), shifts);
+        sum[n] = _mm512_fmadd_ps(_mm512_permutexvar_ps(indices, table), token[half], sum[n]);
+      }
+    }
+  }
+  for (int n = 0; n < kRows; ++n) y[n0 + n] = TreeSum(sum[n]);
+}
+
+}  // namespace
+
+void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y) {
+  int64_t n = 0;
+  for (; n + 2 <= rows; n += 2) GroupRows<2>(w, n, x, k, y);
+  for (; n < rows; ++n) GroupRows<1>(w, n, x, k, y);
 }
 
 template void GemmCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
