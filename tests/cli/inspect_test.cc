@@ -152,7 +152,8 @@ TEST_F(InspectCommandTest, ShowsTheBitsOfTowers) {
   config["quantization_config"]["modules_to_not_convert"] = Json::array();
   Write("config.json", config.dump());
   std::map<std::pair<std::string, std::string>, std::pair<int, int>> shares;
-  for (const Json& share : Report(folder)["weights"]) {
+  const Json report = Report(folder);
+  for (const Json& share : report["weights"]) {
     const std::string role = share["role"].get<std::string>();
     if (role.ends_with("encoder")) shares[{role, share["type"]}] = {share["elements"], share["bytes"]};
   }
