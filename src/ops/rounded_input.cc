@@ -16,7 +16,8 @@ RoundedInput::RoundedInput(const Context& context, int64_t max_tokens, int64_t m
 uint64_t RoundedInput::scratch_bytes() const {
   uint64_t bytes = tiles_.resident_bytes();
   for (const Rows& rows : rows_)
-    bytes += rows.codes.resident_bytes() + rows.scale.resident_bytes() + rows.lift32.resident_bytes() + rows.lift16.resident_bytes();
+    bytes += rows.codes.resident_bytes() + rows.scale.resident_bytes() + rows.lift32.resident_bytes() +
+             rows.lift16.resident_bytes();
   return bytes;
 }
 
