@@ -5,11 +5,10 @@
 //
 // Times are of the thread's own processor time, the best of the rounds, so that neighbours disturb little. The matrix
 // of the single token is larger than the caches, unless --decode-kib says otherwise (and shows the arithmetic alone).
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <random>
 #include <string>
 #include <string_view>

@@ -3,11 +3,10 @@
 // usage: tokenizer_bench MODEL [--rounds N]     (a folder with a tokenizer.json, or a .gguf file)
 //
 // Times are of the thread's own processor time, the best of the rounds, so that neighbours disturb little.
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <functional>
 #include <random>
 #include <string>

@@ -208,22 +208,25 @@ std::vector<fs::path> OwnModels() {
   return paths;
 }
 
-}  // namespace
-}  // namespace carat
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   CLI::App app("Damages valid model files and loads them: each mutant must be refused in one line, or run.");
   uint64_t count = 10000, seed = 1;
   double seconds = 1e9;
-  std::vector<std::string> paths;
+  std::vector<fs::path> paths;
   app.add_option("--count", count, "mutants to make");
   app.add_option("--seconds", seconds, "most time to take");
   app.add_option("--seed", seed, "number of the first mutant");
   app.add_option("MODEL", paths, "GGUF files or Hugging Face folders; none: those of the tests");
   CLI11_PARSE(app, argc, argv);
+  return Run(paths.empty() ? OwnModels() : paths, count, seconds, seed);
+}
+
+}  // namespace
+}  // namespace carat
+
+int main(int argc, char** argv) {
   try {
-    const std::vector<std::filesystem::path> models(paths.begin(), paths.end());
-    return carat::Run(models.empty() ? carat::OwnModels() : models, count, seconds, seed);
+    return carat::Main(argc, argv);
   } catch (const std::exception& error) {  // of the file system
     std::fprintf(stderr, "carat_mutants: %s\n", error.what());
     return 1;

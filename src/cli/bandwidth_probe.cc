@@ -49,6 +49,7 @@ double BandwidthProbe::Run() const {
   const auto start = std::chrono::steady_clock::now();
   {
     std::vector<std::jthread> threads;
+    threads.reserve(buffers_.size());
     for (const auto& buffer : buffers_) threads.emplace_back([&sum, words = buffer.get()] { sum += Sum(words); });
   }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;

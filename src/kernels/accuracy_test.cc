@@ -212,6 +212,7 @@ TEST_P(AccuracyTest, PanelProducts) {
 
 TEST_P(AccuracyTest, HalfFloats) {
   std::vector<float> x;
+  x.reserve(20000 + 65536);
   std::mt19937 random(6);
   for (int i = 0; i < 20000; ++i) x.push_back(std::bit_cast<float>(static_cast<uint32_t>(random())));
   for (uint32_t half = 0; half < 65536; ++half) x.push_back(F16ToFloat(static_cast<uint16_t>(half)));

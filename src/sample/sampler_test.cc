@@ -47,6 +47,7 @@ std::vector<double> Frequencies(const SamplingOptions& options, const std::vecto
 
 std::vector<float> LogitsOf(const std::vector<double>& probabilities) {
   std::vector<float> logits;
+  logits.reserve(probabilities.size());
   for (const double p : probabilities) logits.push_back(static_cast<float>(std::log(p)));
   return logits;
 }
@@ -278,6 +279,7 @@ TEST(Sampler, SeedsAreReproducible) {
   const std::vector<float> logits = ManyLogits(2000);
   const auto run = [&](Sampler sampler) {
     std::vector<TokenId> ids;
+    ids.reserve(50);
     for (int i = 0; i < 50; ++i) ids.push_back(Choose(sampler, logits));
     return ids;
   };

@@ -314,7 +314,7 @@ CARAT_INLINE void FloatRows(const CodeRows& w, int64_t n0, const float* x, int64
   for (; i + 16 <= k; i += 16) {
 #pragma GCC unroll 4
     for (int n = 0; n < kRows; ++n) {
-      uint32_t word;
+      uint32_t word = 0;
       __builtin_memcpy(&word, row + n * w.row_bytes + i / 4, 4);
       const __m256i words = _mm256_set1_epi32(static_cast<int>(word));
 #pragma GCC unroll 2

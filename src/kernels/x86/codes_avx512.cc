@@ -150,7 +150,7 @@ CARAT_INLINE void FloatRows(const CodeRows& w, int64_t n0, const float* x, int64
     const __m512 token = _mm512_loadu_ps(x + i);
 #pragma GCC unroll 4
     for (int n = 0; n < kRows; ++n) {
-      uint32_t word;
+      uint32_t word = 0;
       __builtin_memcpy(&word, row + n * w.row_bytes + i / 4, 4);
       sum[n] = _mm512_fmadd_ps(_mm512_permutexvar_ps(Indices(word), table[n]), token, sum[n]);
     }
