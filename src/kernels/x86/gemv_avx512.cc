@@ -138,9 +138,10 @@ CARAT_INLINE __m256i UnsignedSums(const Block* w, const int8_t* token) {
 // The f16 at the same place of eight blocks of 32 columns, `first` bytes into them.
 template <Nibbles Block>
 CARAT_INLINE __m256 EightHalves(const Block* w, size_t first) {
-  constexpr int k = sizeof(Block) / 2;  // words from one to the next; of the second four, numbers 32 and up
-  const __m512i words = _mm512_setr_epi32(k << 16, 3 * k << 16 | 2 * k, (32 + k) << 16 | 32,
-                                          (32 + 3 * k) << 16 | (32 + 2 * k), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  constexpr int kWords = sizeof(Block) / 2;  // words from one to the next; of the second four, numbers 32 and up
+  const __m512i words =
+      _mm512_setr_epi32(kWords << 16, 3 * kWords << 16 | 2 * kWords, (32 + kWords) << 16 | 32,
+                        (32 + 3 * kWords) << 16 | (32 + 2 * kWords), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
   const auto* bytes = reinterpret_cast<const std::byte*>(w) + first;
   const __m512i halves = _mm512_permutex2var_epi16(Load512(bytes), words, Load512(bytes + 4 * sizeof(Block)));
   return _mm256_cvtph_ps(_mm512_castsi512_si128(halves));

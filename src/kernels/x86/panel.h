@@ -40,7 +40,7 @@ CARAT_INLINE Sums<Level, kVectors, kTokens> GroupSums(const int8_t* w, const int
     for (int v = 0; v < kVectors; ++v) four[v] = Level::LoadCodes(w + (i * kPanelRows + v * Level::kRows) * 4);
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
-      int32_t token;
+      int32_t token = 0;
       __builtin_memcpy(&token, x[i][t], sizeof(token));
       for (int v = 0; v < kVectors; ++v) sum.at[t][v] = Level::Dot(sum.at[t][v], four[v], token);
     }
