@@ -12,15 +12,17 @@ namespace carat::cli {
 // for what is measured just before or after it.
 class BandwidthProbe {
  public:
-  // Takes 256 MiB per thread; less, if there is less.
+  // Takes 256 MiB, or an eighth of the memory that is free if that is less.
   explicit BandwidthProbe(int threads);
   // Bytes per second of all threads together; 0 if there was no memory.
   double Run() const;
+  uint64_t bytes() const { return buffers_.size() * words_ * sizeof(uint64_t); }
 
  private:
   struct Free {
     void operator()(uint64_t* memory) const;
   };
+  size_t words_ = 0;  // of each buffer
   std::vector<std::unique_ptr<uint64_t, Free>> buffers_;
 };
 

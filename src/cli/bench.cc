@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <expected>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -25,6 +26,7 @@ namespace {
 
 constexpr int kFirstTokenPrompt = 16;
 constexpr int kAgentTokens = 4000;
+constexpr int kMostTokens = 100'000'000;  // more than any context; sums of two are no overflow
 constexpr std::array kUsualPrefill = {128, 512, 2048, 4096};
 constexpr std::array kUsualDepths = {0, 2048, 8192, 32768};
 
@@ -53,22 +55,22 @@ class Figures {
 
 struct Prefill {
   int tokens = 0;
-  Figures tokens_per_s;
+  Figures tokens_per_s = {};
 };
 
 struct Decode {
   int depth = 0;       // tokens in the context when the first is decoded
-  uint64_t bytes = 0;  // of weights, keys and values that a token reads there
-  Figures tokens_per_s;
-  Figures bytes_per_s;
-  Figures share;  // of the memory bandwidth that a probe found just before and after
+  uint64_t bytes = 0;  // of weights, keys and values that the first token behind them reads
+  Figures tokens_per_s = {};
+  Figures bytes_per_s = {};
+  Figures share = {};  // of the memory bandwidth that a probe found just before and after
 };
 
 struct Measured {
   Figures load_s, first_token_s, agent_s, bandwidth;
   std::vector<Prefill> prefill;
   std::vector<Decode> decode;
-  uint64_t peak_memory = 0;  // of all but decoding, beside which the probe takes memory of its own
+  uint64_t peak_memory = 0;  // resident, without what the probe took
   uint64_t kv_bytes = 0;     // of the longest context
 };
 
@@ -116,7 +118,7 @@ std::vector<int> Bench::Fitting(std::span<const int> lengths, int more) const {
 }
 
 Result<Session> Bench::NewSession(int context) const {
-  return Session::Create(engine_, {.context = context, .kv_type = flags_.kv_type});
+  return Session::Create(engine_, {.context = context, .kv_type = flags_.kv_type, .progress = console_.Progress()});
 }
 
 // Ids that are in every vocabulary and repeat late: what they are does not matter to the time.
@@ -126,6 +128,8 @@ std::vector<TokenId> Tokens(int first, int count, int vocabulary) {
   return ids;
 }
 
+std::unexpected<Error> Interrupted() { return Fail(ErrorCode::kInterrupted, "interrupted"); }
+
 Status Bench::Read(Session& session, int count) const {
   TRY(session.Append(Tokens(session.length(), count, engine_->info().vocabulary)));
   TRY(session.Logits());
@@ -133,13 +137,16 @@ Status Bench::Read(Session& session, int count) const {
 }
 
 Status Bench::Write(Session& session, int count) const {
-  for (int i = 0; i < count; ++i) TRY(Read(session, 1));
+  for (int i = 0; i < count; ++i) {
+    if (console_.interrupted()) return Interrupted();
+    TRY(Read(session, 1));
+  }
   return {};
 }
 
 // Says what comes next, and lets Ctrl-C through.
 Status Bench::Step(std::string_view what) {
-  if (console_.interrupted()) return Fail(ErrorCode::kInterrupted, "interrupted");
+  if (console_.interrupted()) return Interrupted();
   if (console_.stderr_is_terminal())
     console_.Note(fmt::format("\r\033[K{}{}{}", console_.dim(), what, console_.plain()));
   return {};
@@ -166,7 +173,7 @@ Status Bench::MeasurePrefill() {
   const std::vector<int> lengths = flags_.prefill.value_or(Fitting(kUsualPrefill, 0));
   if (lengths.empty()) return {};
   TRY_ASSIGN(Session session, NewSession(std::ranges::max(lengths)));
-  for (const int tokens : lengths) measured_.prefill.push_back({.tokens = tokens, .tokens_per_s = {}});
+  for (const int tokens : lengths) measured_.prefill.push_back({.tokens = tokens});
   for (int rep = 0; rep < flags_.reps; ++rep) {
     for (Prefill& prefill : measured_.prefill) {
       TRY(Step(fmt::format("prefill of {} tokens, {} of {}", prefill.tokens, rep + 1, flags_.reps)));
@@ -179,21 +186,23 @@ Status Bench::MeasurePrefill() {
   return {};
 }
 
-// One context grows through all depths.
+// One context grows from depth to depth. At each it goes back to where it was before every repetition; a sliding window
+// remembers enough for that, unless a great many tokens are decoded.
 Status Bench::MeasureDecode() {
-  const int decoded = flags_.decode * flags_.reps;
-  std::vector<int> depths = flags_.depths.value_or(Fitting(kUsualDepths, decoded));
-  if (depths.empty() || decoded == 0) return {};
+  measured_.peak_memory = ProcBytes("/proc/self/status", "VmHWM");
+  std::vector<int> depths = flags_.depths.value_or(Fitting(kUsualDepths, flags_.decode));
+  if (depths.empty() || flags_.decode == 0) return {};
   std::ranges::sort(depths);
-  TRY_ASSIGN(Session session, NewSession(depths.back() + decoded));
+  TRY_ASSIGN(Session session, NewSession(depths.back() + flags_.decode));
   const BandwidthProbe memory(engine_->threads());
   for (const int depth : depths) {
     TRY(Step(fmt::format("filling the context up to {} tokens", depth)));
+    TRY(session.Truncate(std::min(depth, session.length())));
     if (depth > session.length()) TRY(Read(session, depth - session.length()));
-    Decode decode = {.depth = session.length(), .bytes = 0, .tokens_per_s = {}, .bytes_per_s = {}, .share = {}};
+    Decode decode = {.depth = depth, .bytes = engine_->info().token_bytes + session.attended_bytes()};
     for (int rep = 0; rep < flags_.reps; ++rep) {
-      TRY(Step(fmt::format("decoding behind {} tokens, {} of {}", decode.depth, rep + 1, flags_.reps)));
-      decode.bytes = engine_->info().token_bytes + session.attended_bytes();
+      TRY(Step(fmt::format("decoding behind {} tokens, {} of {}", depth, rep + 1, flags_.reps)));
+      TRY(session.Truncate(depth));
       const double before = memory.Run();
       const Stopwatch watch;
       TRY(Write(session, flags_.decode));
@@ -202,10 +211,14 @@ Status Bench::MeasureDecode() {
       const double bytes_per_s = tokens_per_s * static_cast<double>(decode.bytes);
       decode.tokens_per_s.Add(tokens_per_s);
       decode.bytes_per_s.Add(bytes_per_s);
+      if (bandwidth == 0) continue;
       decode.share.Add(bytes_per_s / bandwidth);
       measured_.bandwidth.Add(bandwidth);
     }
     measured_.decode.push_back(std::move(decode));
+    // Memory is only ever added, so what is resident now is the peak so far.
+    const uint64_t resident = ProcBytes("/proc/self/status", "VmRSS");
+    measured_.peak_memory = std::max(measured_.peak_memory, resident - std::min(resident, memory.bytes()));
   }
   measured_.kv_bytes = session.kv_bytes();
   return {};
@@ -238,7 +251,6 @@ Result<Measured> Bench::Run() {
   TRY(MeasureLoad());
   TRY(MeasurePrefill());
   TRY(MeasureAgent());
-  measured_.peak_memory = ProcBytes("/proc/self/status", "VmHWM");
   TRY(MeasureDecode());
   if (console_.stderr_is_terminal()) console_.Note("\r\033[K");
   return std::move(measured_);
@@ -281,9 +293,9 @@ std::string Line(std::string_view name, const Figures& figures, double scale, st
 
 std::string AsText(const Engine& engine, const Measured& it) {
   constexpr double kGiga = 1e-9;
-  std::string text =
-      fmt::format("{} on {}, kernels {}, {} threads\n\n{:<24}{:>9}   range\n", engine.info().name,
-                  ProcValue("/proc/cpuinfo", "model name"), engine.cpu(), engine.threads(), "", "median");
+  std::string text = fmt::format(
+      "{} on {}, kernels {}, {} threads\n\n{:<24}{:>9}   range\n", WithoutControls(engine.info().name, /*lines=*/false),
+      ProcValue("/proc/cpuinfo", "model name"), engine.cpu(), engine.threads(), "", "median");
   text += Line("load", it.load_s, 1, "s");
   text += Line(fmt::format("... and read {} tokens", kFirstTokenPrompt), it.first_token_s, 1, "s");
   for (const Prefill& prefill : it.prefill)
@@ -292,7 +304,7 @@ std::string AsText(const Engine& engine, const Measured& it) {
   for (const Decode& decode : it.decode) {
     text += Line(fmt::format("decode behind {}", decode.depth), decode.tokens_per_s, 1, "tokens/s");
     text += Line("... bytes read", decode.bytes_per_s, kGiga, "GB/s");
-    text += Line("... of the bandwidth", decode.share, 100, "%");
+    if (!decode.share.empty()) text += Line("... of the bandwidth", decode.share, 100, "%");
   }
   if (!it.bandwidth.empty()) text += Line("bandwidth", it.bandwidth, kGiga, "GB/s");
   return text + fmt::format("peak memory {:.0f} MiB, {:.0f} MiB of keys and values behind the last token\n",
@@ -318,14 +330,14 @@ void AddBench(CLI::App& app, Action& action) {
       ->add_option("--prefill", flags->prefill,
                    "Lengths of the prompts that are read, with commas; 0: none; default: 128,512,2048,4096")
       ->delimiter(',')
-      ->check(AtLeastZero());
+      ->check(CLI::Range(0, kMostTokens));
   command
       ->add_option("--depth", flags->depths,
                    "Tokens of context that decoding is timed behind, with commas; default: 0,2048,8192,32768")
       ->delimiter(',')
-      ->check(AtLeastZero());
+      ->check(CLI::Range(0, kMostTokens));
   command->add_option("--decode", flags->decode, "Tokens decoded per depth and repetition; 0: none")
-      ->check(CLI::Range(0, 100000))
+      ->check(CLI::Range(0, kMostTokens))
       ->capture_default_str();
   command->add_option("--reps", flags->reps, "Repetitions; what is printed is the median, with the range")
       ->check(CLI::Range(1, 1000))

@@ -145,7 +145,9 @@ Result<std::span<const float>> Session::Logits() {
   if (!it.hidden_valid) {  // after a rollback, or an interrupted prompt, or where it waits: compute the last token
     const TokenId last = it.tokens.back();
     TRY(Truncate(length() - 1));
-    TRY(it.Run({&last, 1}, /*all_rows=*/false, {}, {}));
+    const Status status = it.Run({&last, 1}, /*all_rows=*/false, {}, {});
+    if (!status) it.tokens.push_back(last);  // it waits, as it may have before
+    TRY(status);
   }
   const auto hidden_rows = static_cast<int64_t>(it.decoder->hidden().size()) / it.engine->impl().model.config.hidden;
   if (!it.logits_valid) it.decoder->Logits(hidden_rows - 1, 1, it.logits.data());

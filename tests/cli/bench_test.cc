@@ -50,6 +50,14 @@ TEST_F(BenchCommandTest, MeasuresWhatItIsAsked) {
   EXPECT_GT(json["kv_bytes"], 0);
 }
 
+TEST_F(BenchCommandTest, DepthsMayBeNearEachOther) {
+  const Json json = Run({"--prefill", "0", "--depth", "3,0,3", "--decode", "8"});
+  ASSERT_EQ(json.at("decode").size(), 3u);
+  EXPECT_EQ(json["decode"][0]["depth"], 0);
+  EXPECT_EQ(json["decode"][1]["depth"], 3);
+  EXPECT_EQ(json["decode"][1]["bytes_per_token"], json["decode"][2]["bytes_per_token"]);
+}
+
 TEST_F(BenchCommandTest, LeavesOutWhatTheModelHasNoPositionsFor) {
   const Json json = Run({"--decode", "2"});
   ASSERT_EQ(json.at("prefill").size(), 2u);
@@ -75,6 +83,7 @@ TEST_F(BenchCommandTest, PrintsATable) {
 TEST_F(BenchCommandTest, Mistakes) {
   EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--prefill", "600"}), 2, "a context of 600 tokens"));
   EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--prefill", "-1"}), 2, "-1"));
+  EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--depth", "2147483647"}), 2, "--depth"));
   EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--reps", "0"}), 2, "--reps"));
   EXPECT_TRUE(FailsWith(RunCarat({"bench", Path("none.gguf")}), 3, "none.gguf"));
 }
