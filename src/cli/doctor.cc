@@ -36,9 +36,9 @@ std::vector<std::string> CpuFeatures() {
   if (flags.empty()) flags = ProcValue("/proc/cpuinfo", "Features");  // as Linux on Arm calls them
   flags = " " + flags + " ";
   std::vector<std::string> found;
-  for (const char* name :
-       {"avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8",
-        "amx_bf16", "asimd", "asimddp", "fphp", "i8mm", "bf16", "sve", "sve2"}) {
+  for (const char* name : {"avx2",     "fma",         "f16c",        "avx_vnni",    "avx512f",  "avx512bw", "avx512dq",
+                           "avx512vl", "avx512_vbmi", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd",
+                           "asimddp",  "fphp",        "i8mm",        "bf16",        "sve",      "sve2"}) {
     if (flags.find(std::string(" ") + name + " ") != std::string::npos) found.emplace_back(name);
   }
   return found;

@@ -56,6 +56,7 @@ Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink
     if (keep == tokens) show("ple", ple_.data(), {tokens, config.layer_count(), config.ple_width});
   }
 
+  cache_.WillWrite(tokens);
   Rows rows = {.first = 0, .count = tokens};
   const int last_owner = config.LastOwner();
   for (int layer = 0; layer < config.layer_count(); ++layer) {

@@ -1,6 +1,7 @@
 // Keys and values of past tokens, of the layers that own some.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -50,6 +51,9 @@ class KvCache {
   // What `layer` reads, be it an owner or not.
   ops::KvView View(int layer) const;
 
+  // Says that rows of `tokens` tokens from length() on are about to be written. What rings forget for them stays
+  // forgotten, whether or not they are counted in.
+  void WillWrite(int64_t tokens) { written_ = std::max(written_, length_ + tokens); }
   // Tokens so far. Rows are written from length() on; Extend counts them in.
   int64_t length() const { return length_; }
   void Extend(int64_t tokens);

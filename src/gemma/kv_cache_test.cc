@@ -84,6 +84,19 @@ TEST(KvCache, ShortRollbacksAreFreeAndLongOnesAreRefused) {
   EXPECT_EQ(KeyAt(*cache, 0, 299), 299.0f);
 }
 
+TEST(KvCache, WhatABatchThatFailedOverwroteStaysLost) {
+  const DecoderConfig config = TwoOwners();
+  auto cache = KvCache::Create(config, kernels::KvType::kF32, 4096, 16);
+  ASSERT_TRUE(cache);
+  for (int i = 0; i < 20; ++i) WriteTokens(*cache, 16);
+  const int64_t oldest = 320 - cache->View(0).capacity + 7;
+  ASSERT_TRUE(cache->CanTruncate(oldest));
+  cache->WillWrite(16);  // and is never extended
+  EXPECT_EQ(cache->length(), 320);
+  EXPECT_FALSE(cache->CanTruncate(oldest));
+  EXPECT_TRUE(cache->CanTruncate(oldest + 16));
+}
+
 TEST(KvCache, HalfPrecisionHalvesTheBytes) {
   const DecoderConfig config = TwoOwners();
   auto full = KvCache::Create(config, kernels::KvType::kF32, 128, 16);

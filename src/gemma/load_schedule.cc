@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/try.h"
@@ -48,14 +49,28 @@ std::set<std::string> AudioModules() {
   return names;
 }
 
+// A published checkpoint has some thousands, of names of a hundred characters.
+constexpr size_t kMaxModules = 100'000;
+
+// What a message shows of a stranger's words.
+std::string Quoted(const std::string& text) {
+  constexpr size_t kShown = 100;
+  return "'" + text.substr(0, kShown) + (text.size() > kShown ? "...'" : "'");
+}
+
 // What rules may be about: the modules that have tensors, and those around them; the head, tied or not; and the modules
 // of a tower that is not there, as rules for the towers stay in the file when a model is cut down to its text.
-std::set<std::string> Modules(const Checkpoint& checkpoint) {
+// Error: kBadModel, if they are too many.
+Result<std::set<std::string>> Modules(const Checkpoint& checkpoint) {
   std::set<std::string> names = {"lm_head"};
   bool vision = false, audio = false;
   for (const formats::Tensor& tensor : checkpoint.tensors()) {
     vision = vision || tensor.name.starts_with("model.vision_tower.");
     audio = audio || tensor.name.starts_with("model.audio_tower.");
+    if (tensor.name.size() > ModulePattern::kMaxName) continue;  // no pattern matches
+    if (names.size() > kMaxModules)
+      return Fail(ErrorCode::kBadModel, checkpoint.path().string() + ": the names of the tensors speak of more than " +
+                                            std::to_string(kMaxModules) + " modules");
     for (std::string_view name = tensor.name; name.find('.') != std::string_view::npos;) {
       name = name.substr(0, name.rfind('.'));
       if (!names.emplace(name).second) break;  // then those around it are there, too
@@ -68,7 +83,7 @@ std::set<std::string> Modules(const Checkpoint& checkpoint) {
 
 class Schedule {
  public:
-  Schedule(const JsonObject& config, const Checkpoint& checkpoint) : config_(config), modules_(Modules(checkpoint)) {}
+  Schedule(const JsonObject& config, std::set<std::string> modules) : config_(config), modules_(std::move(modules)) {}
 
   Status Check() {
     TRY(CheckBits(config_));
@@ -80,7 +95,7 @@ class Schedule {
     if (!config_.Has("module_quant_configs")) return {};
     TRY_ASSIGN(const JsonObject rules, config_.Object("module_quant_configs"));
     for (const auto& [pattern, value] : rules.json->items()) {
-      const std::string where = rules.where + ": '" + pattern + "'";
+      const std::string where = rules.where + ": " + Quoted(pattern);
       if (!value.is_object()) return Fail(ErrorCode::kBadModel, where + " is not an object");
       TRY(CheckBits({&value, where}));
       TRY(CheckRule(where, pattern));
@@ -95,8 +110,10 @@ class Schedule {
   }
   // The end of a name, or a regular expression for its start.
   Status CheckKept(const std::string& pattern) {
+    work_ += static_cast<int64_t>(modules_.size());
     if (std::ranges::any_of(modules_, [&](const std::string& name) { return name.ends_with(pattern); })) return {};
-    return CheckPattern(config_.where + ": modules_to_not_convert: '" + pattern + "'", pattern, &ModulePattern::Begins);
+    return CheckPattern(config_.where + ": modules_to_not_convert: " + Quoted(pattern), pattern,
+                        &ModulePattern::Begins);
   }
 
   Status CheckPattern(const std::string& where, const std::string& pattern,
@@ -118,7 +135,8 @@ class Schedule {
 }  // namespace
 
 Status CheckSchedule(const JsonObject& config, const Checkpoint& checkpoint) {
-  return Schedule(config, checkpoint).Check();
+  TRY_ASSIGN(std::set<std::string> modules, Modules(checkpoint));
+  return Schedule(config, std::move(modules)).Check();
 }
 
 int ScheduledBits(const JsonObject& config, std::string_view module) {

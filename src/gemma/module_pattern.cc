@@ -169,7 +169,7 @@ Result<ModulePattern> ModulePattern::Parse(std::string_view pattern) { return Mo
 
 ModulePattern::Places ModulePattern::Ends(int index, std::string_view name, const Places& starts, int64_t& work) const {
   const Node& node = nodes_[static_cast<size_t>(index)];
-  work += static_cast<int64_t>(name.size()) + 1;
+  work += static_cast<int64_t>(starts.count()) + 1;
   Places ends;
   if (work > kMaxWork || starts.none()) return ends;
   switch (node.kind) {
@@ -180,12 +180,15 @@ ModulePattern::Places ModulePattern::Ends(int index, std::string_view name, cons
       ends[name.size()] = starts[name.size()];
       break;
     case Kind::kCharacter:
-      for (size_t i = 0; i < name.size(); ++i)
-        ends[i + 1] = starts[i] && node.characters[static_cast<unsigned char>(name[i])];
+      for (size_t i = starts._Find_first(); i < name.size(); i = starts._Find_next(i))  // libstdc++'s own
+        ends[i + 1] = node.characters[static_cast<unsigned char>(name[i])];
       break;
     case Kind::kSequence:
       ends = starts;
-      for (const int part : node.parts) ends = Ends(part, name, ends, work);
+      for (const int part : node.parts) {
+        if (ends.none()) break;
+        ends = Ends(part, name, ends, work);
+      }
       break;
     case Kind::kAlternatives:
       for (const int part : node.parts) ends |= Ends(part, name, starts, work);
@@ -195,8 +198,8 @@ ModulePattern::Places ModulePattern::Ends(int index, std::string_view name, cons
       break;
     case Kind::kAhead:
     case Kind::kNotAhead:
-      for (size_t i = 0; i <= name.size(); ++i)
-        if (starts[i]) ends[i] = Ends(node.parts[0], name, Places().set(i), work).any() == (node.kind == Kind::kAhead);
+      for (size_t i = starts._Find_first(); i <= name.size(); i = starts._Find_next(i))
+        ends[i] = Ends(node.parts[0], name, Places().set(i), work).any() == (node.kind == Kind::kAhead);
       break;
   }
   return ends;
@@ -223,10 +226,12 @@ size_t ModulePattern::PlaceIn(std::string_view name, int64_t& work) const {
 }
 
 bool ModulePattern::Finds(std::string_view name, int64_t& work) const {
+  ++work;
   return name.size() <= kMaxName && Ends(root_, name, ~Places() >> (kMaxName - name.size()), work).any();
 }
 
 bool ModulePattern::Begins(std::string_view name, int64_t& work) const {
+  ++work;
   if (name.size() > kMaxName) return false;
   const Places ends = Ends(root_, name, Places().set(0), work);
   for (size_t i = 0; i <= name.size(); ++i)

@@ -19,8 +19,8 @@ namespace carat::gemma {
 class ModulePattern {
  public:
   static constexpr size_t kMaxPattern = 1024, kMaxName = 255;  // longer names match nothing
-  // Places in a name that may be looked at, in all uses together of one `work`: some tenths of a second.
-  static constexpr int64_t kMaxWork = 50'000'000;
+  // Places in names that may be looked at, in all uses together of one `work`: about a second.
+  static constexpr int64_t kMaxWork = 100'000'000;
 
   // Error (kBadModel): what is not understood, as the end of a sentence about the pattern.
   static Result<ModulePattern> Parse(std::string_view pattern);

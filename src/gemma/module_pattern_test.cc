@@ -107,5 +107,16 @@ TEST(ModulePattern, TimeIsBounded) {
   }
 }
 
+TEST(ModulePattern, RulesForOtherModulesCostLittle) {
+  const auto pattern = ModulePattern::Parse(R"(^model\.language_model\.layers\.17\.mlp\.gate_proj$)");
+  ASSERT_TRUE(pattern);
+  int64_t work = 0;
+  EXPECT_FALSE(pattern->Finds("model.language_model.layers.18.self_attn.q_proj", work));
+  EXPECT_LT(work * 1200 * 250, ModulePattern::kMaxWork) << "a rule for each matrix of an E2B";
+  const int64_t before = work;
+  EXPECT_FALSE(pattern->Finds(std::string(ModulePattern::kMaxName + 1, 'a'), work));
+  EXPECT_GT(work, before) << "a name that is not looked at costs, too";
+}
+
 }  // namespace
 }  // namespace carat::gemma

@@ -7,8 +7,7 @@
 // Order of sums.
 //   float dot:   16 lanes; lane j adds elements j, j+16, ... with fma; a tail counts as zeros. Then lane j += lane j+8
 //                (j < 8), j+4 (j < 4), j+2 (j < 2), j+1. ("the 16-lane tree")
-//   block dot:   8 lanes; the columns of block b of 32 belong to lane b % 8. Each group of columns that share a scale
-//   of
+//   block dot:   8 lanes; the columns of block b of 32 belong to lane b % 8. Each group of columns with one scale of
 //                the weights (GroupColumns: 16 or 32) makes one integer, the sum of its products of codes, exact. Of
 //                the groups g of a block, in order: lane = fma(float(integer), w.scale[g] * x.scale[b], lane), and
 //                where the weights have offsets, then lane = fma(w.offset[g], x.scale[b] * float(sum of x's codes),
