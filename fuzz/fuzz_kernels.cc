@@ -110,7 +110,7 @@ void BlockProducts(Input& input, Type type) {
       table.gemv_block[index](packed.data(), row_bytes, rows, rounded.Row(0), k, y.data());
     return Answer{.floats = {decoded, y, weights.scale, weights.offset, rounded.scale},
                   .halves = {},
-                  .codes = {weights.codes, rounded.codes},
+                  .codes = {weights.codes, rounded.codes, rounded.dealt},
                   .integers = {rounded.lift32, rounded.lift16}};
   });
 }

@@ -32,6 +32,7 @@ namespace carat::kernels {
 inline constexpr float kA8Smallest = 0x1p-100f;
 struct A8Row {
   int8_t* codes;  // [k]
+  int8_t* dealt;  // [k rounded up to 128]: of every four blocks the first 16 codes each, then the last 16 each
   float* scale;   // [k/32]
   // -128 times the sum of the codes of a group of 32 columns, and of 16: what makes up for weights' codes + 128.
   int32_t* lift32;  // [k/32]

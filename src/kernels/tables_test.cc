@@ -93,6 +93,7 @@ TEST_P(TablesTest, QuantizeA8) {
     Scalar().quantize_a8(x.data(), 64 * 32, b.Row(0));
     testing::ExpectSameBits(a.codes, b.codes);
     testing::ExpectSameBits(a.scale, b.scale);
+    testing::ExpectSameBits(a.dealt, b.dealt);
     testing::ExpectSameBits(a.lift32, b.lift32);
     testing::ExpectSameBits(a.lift16, b.lift16);
   }

@@ -48,16 +48,19 @@ struct ActivationRows {
   ActivationRows(int64_t rows, int64_t k)
       : columns(k),
         codes(static_cast<size_t>(rows * k), 77),
+        dealt(static_cast<size_t>(rows * DealtStride()), 77),
         scale(static_cast<size_t>(rows * k / 32), 77.0f),
         lift32(static_cast<size_t>(rows * k / 32), 77),
         lift16(static_cast<size_t>(rows * k / 16), 77) {}
   A8Row Row(int64_t n) {
-    return {codes.data() + n * columns, scale.data() + n * (columns / 32), lift32.data() + n * (columns / 32),
-            lift16.data() + n * (columns / 16)};
+    return {codes.data() + n * columns, dealt.data() + n * DealtStride(), scale.data() + n * (columns / 32),
+            lift32.data() + n * (columns / 32), lift16.data() + n * (columns / 16)};
   }
 
+  int64_t DealtStride() const { return (columns + 127) / 128 * 128; }
+
   int64_t columns;
-  std::vector<int8_t> codes;
+  std::vector<int8_t> codes, dealt;
   std::vector<float> scale;
   std::vector<int32_t> lift32, lift16;
 };

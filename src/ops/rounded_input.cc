@@ -6,7 +6,9 @@ namespace carat::ops {
 
 namespace {
 constexpr int64_t kTile = kernels::kTileTokens;
-}
+
+int64_t DealtCodes(int64_t cols) { return (cols + 127) / 128 * 128; }
+}  // namespace
 
 RoundedInput::RoundedInput(const Context& context, int64_t max_tokens, int64_t max_cols)
     : context_(context), rows_(static_cast<size_t>(context.pool->size())) {
@@ -16,20 +18,23 @@ RoundedInput::RoundedInput(const Context& context, int64_t max_tokens, int64_t m
 uint64_t RoundedInput::scratch_bytes() const {
   uint64_t bytes = tiles_.resident_bytes();
   for (const Rows& rows : rows_)
-    bytes += rows.codes.resident_bytes() + rows.scale.resident_bytes() + rows.lift32.resident_bytes() +
-             rows.lift16.resident_bytes();
+    bytes += rows.codes.resident_bytes() + rows.dealt.resident_bytes() + rows.scale.resident_bytes() +
+             rows.lift32.resident_bytes() + rows.lift16.resident_bytes();
   return bytes;
 }
 
-void RoundedInput::Rows::Reserve(int64_t count) {
-  codes.Reserve(static_cast<size_t>(count));
-  scale.Reserve(static_cast<size_t>(count / 32));
-  lift32.Reserve(static_cast<size_t>(count / 32));
-  lift16.Reserve(static_cast<size_t>(count / 16));
+void RoundedInput::Rows::Reserve(int64_t rows, int64_t cols) {
+  const auto count = static_cast<size_t>(rows * cols);
+  codes.Reserve(count);
+  dealt.Reserve(static_cast<size_t>(rows * DealtCodes(cols)));
+  scale.Reserve(count / 32);
+  lift32.Reserve(count / 32);
+  lift16.Reserve(count / 16);
 }
 
 kernels::A8Row RoundedInput::Rows::At(int64_t row, int64_t cols) {
   return {.codes = codes.data() + row * cols,
+          .dealt = dealt.data() + row * DealtCodes(cols),
           .scale = scale.data() + row * (cols / 32),
           .lift32 = lift32.data() + row * (cols / 32),
           .lift16 = lift16.data() + row * (cols / 16)};
@@ -37,7 +42,7 @@ kernels::A8Row RoundedInput::Rows::At(int64_t row, int64_t cols) {
 
 void RoundedInput::Reserve(int64_t tokens, int64_t cols) {
   tiles_.Reserve(static_cast<size_t>((tokens + kTile - 1) / kTile * (cols / 32)));
-  for (Rows& rows : rows_) rows.Reserve(std::min(tokens, kTile) * cols);
+  for (Rows& rows : rows_) rows.Reserve(std::min(tokens, kTile), cols);
 }
 
 void RoundedInput::Round(const float* x, int64_t tokens, int64_t cols) {

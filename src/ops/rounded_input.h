@@ -26,9 +26,9 @@ class RoundedInput {
  private:
   // Rows one after the other, until they are packed into a tile.
   struct Rows {
-    void Reserve(int64_t count);
+    void Reserve(int64_t rows, int64_t cols);
     kernels::A8Row At(int64_t row, int64_t cols);
-    AlignedBuffer<int8_t> codes;
+    AlignedBuffer<int8_t> codes, dealt;
     AlignedBuffer<float> scale;
     AlignedBuffer<int32_t> lift32, lift16;
   };

@@ -30,6 +30,7 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst) {
         const float rounded = finite ? (x[i] * inverse + 0x1.8p23f) - 0x1.8p23f : 0.0f;
         const int code = static_cast<int>(rounded);
         dst.codes[32 * block + i] = static_cast<int8_t>(code);
+        dst.dealt[block / 4 * 128 + half * 64 + block % 4 * 16 + i % 16] = static_cast<int8_t>(code);
         sum += code;
       }
       dst.lift16[2 * block + half] = -128 * sum;

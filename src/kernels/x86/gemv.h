@@ -53,8 +53,13 @@ CARAT_INLINE EvenOdd Deal(const float p[16]) {
 // Activations from some column on.
 struct Columns {
   CARAT_INLINE Columns(const A8Row& x, int64_t i)
-      : codes(x.codes + i), scale(x.scale + i / 32), lift32(x.lift32 + i / 32), lift16(x.lift16 + i / 16) {}
+      : codes(x.codes + i),
+        dealt(x.dealt + i),
+        scale(x.scale + i / 32),
+        lift32(x.lift32 + i / 32),
+        lift16(x.lift16 + i / 16) {}
   const int8_t* codes;
+  const int8_t* dealt;  // if i is a multiple of 128
   const float* scale;
   const int32_t* lift32;
   const int32_t* lift16;

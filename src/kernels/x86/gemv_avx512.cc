@@ -64,24 +64,27 @@ concept Nibbles = std::same_as<Block, quant::BlockQ4_0> || std::same_as<Block, q
 
 // A quarter for each of four blocks.
 template <Nibbles Block>
-CARAT_INLINE __m512i FourBlocks(const Block* w, const int8_t* token) {
-  alignas(64) static constexpr auto kBytes = [] {  // of the first three
+CARAT_INLINE __m512i FourBlocks(const Block* w, const int8_t* dealt) {
+  // Where the bytes of codes are: in two loads, of which the second ends with the last block.
+  constexpr size_t kSecond = 4 * sizeof(Block) - 64;
+  alignas(64) static constexpr auto kBytes = [] {
     std::array<uint8_t, 64> bytes = {};
-    for (size_t i = 0; i < 48; ++i)
-      bytes[i] = static_cast<uint8_t>(i / 16 * sizeof(Block) + offsetof(Block, qs) + i % 16);
+    for (size_t i = 0; i < 64; ++i) {
+      const size_t at = i / 16 * sizeof(Block) + offsetof(Block, qs) + i % 16;
+      bytes[i] = static_cast<uint8_t>(at < 64 ? at : 64 + at - kSecond);
+    }
     return bytes;
   }();
-  const __m512i three = _mm512_permutexvar_epi8(_mm512_load_si512(&kBytes), Load512(w));
-  const __m512i bytes = _mm512_inserti32x4(three, Load128(w[3].qs), 3);
-  const __m512i mask = _mm512_set1_epi8(15), x0 = Load512(token), x1 = Load512(token + 64);
-  const __m512i first = Fours(_mm512_and_si512(bytes, mask), _mm512_shuffle_i64x2(x0, x1, 0x88));
+  const auto* first = reinterpret_cast<const std::byte*>(w);
+  const __m512i bytes = _mm512_permutex2var_epi8(Load512(first), _mm512_load_si512(&kBytes), Load512(first + kSecond));
+  const __m512i mask = _mm512_set1_epi8(15);
   const __m512i high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
-  return _mm512_dpbusd_epi32(first, high, _mm512_shuffle_i64x2(x0, x1, 0xdd));
+  return _mm512_dpbusd_epi32(Fours(_mm512_and_si512(bytes, mask), Load512(dealt)), high, Load512(dealt + 64));
 }
 
 template <Nibbles Block>
-CARAT_INLINE __m256i UnsignedSums(const Block* w, const int8_t* token) {
-  const __m512i a = FourBlocks(w, token), b = FourBlocks(w + 4, token + 128);
+CARAT_INLINE __m256i UnsignedSums(const Block* w, const Columns& x) {
+  const __m512i a = FourBlocks(w, x.dealt), b = FourBlocks(w + 4, x.dealt + 128);
   const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
   const __m512i sums = _mm512_add_epi32(ab, _mm512_shuffle_epi32(ab, _MM_PERM_BADC));
   return PickEight(sums, _mm256_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13));
@@ -90,10 +93,10 @@ CARAT_INLINE __m256i UnsignedSums(const Block* w, const int8_t* token) {
 template <>
 constexpr int kBias<quant::BlockQ8_0> = 128;
 
-CARAT_INLINE __m256i UnsignedSums(const quant::BlockQ8_0* w, const int8_t* token) {
+CARAT_INLINE __m256i UnsignedSums(const quant::BlockQ8_0* w, const Columns& x) {
   const auto two = [&](int i) __attribute__((always_inline)) {
     const __m512i codes = _mm512_inserti64x4(_mm512_castsi256_si512(Load256(w[i].qs)), Load256(w[i + 1].qs), 1);
-    return Fours(_mm512_xor_si512(codes, _mm512_set1_epi8(-128)), Load512(token + 32 * i));
+    return Fours(_mm512_xor_si512(codes, _mm512_set1_epi8(-128)), Load512(x.codes + 32 * i));
   };
   return SumHalves(two(0), two(2), two(4), two(6), _mm256_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11));
 }
@@ -116,13 +119,13 @@ CARAT_INLINE __m512i FifthBits(__m512i bytes) {
 
 // Blocks k, k+2 of 32 columns are the low halves of 64 bytes, k+1, k+3 the high ones.
 template <K4 Block>
-CARAT_INLINE __m256i UnsignedSums(const Block* w, const int8_t* token) {
+CARAT_INLINE __m256i UnsignedSums(const Block* w, const Columns& x) {
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i sums[4];
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     const __m512i bytes = Load512(w->qs + 64 * half);
-    const __m512i x0 = Load512(token + 128 * half), x1 = Load512(token + 128 * half + 64);
+    const __m512i x0 = Load512(x.codes + 128 * half), x1 = Load512(x.codes + 128 * half + 64);
     __m512i even = _mm512_and_si512(bytes, mask), odd = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
     if constexpr (std::same_as<Block, quant::BlockQ5_K>) {
       const __m512i high = LoadTwice(w->qh);
@@ -180,7 +183,7 @@ struct Level {
       return avx2::AddColumns<Level>(w, x, 8, lanes);
     } else {
       const __m256i lift = Load256(x.lift32);
-      __m256i sums = UnsignedSums(w, x.codes);
+      __m256i sums = UnsignedSums(w, x);
       if constexpr (kBias<Block> > 0)  // the lift is of codes + 128
         sums = _mm256_add_epi32(sums, _mm256_srai_epi32(lift, std::countr_zero(128u / kBias<Block>)));
       const ScalesAndOffsets eight = EightScales(w);

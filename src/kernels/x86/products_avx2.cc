@@ -16,10 +16,15 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst) {
     four = _mm_max_epu32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
     four = _mm_max_epu32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(2, 3, 0, 1)));
     const float max = _mm_cvtss_f32(_mm_castsi128_ps(four));
-    __m256i* codes = reinterpret_cast<__m256i*>(dst.codes + 32 * block);
+    const auto store = [&, block](__m256i codes) __attribute__((always_inline)) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst.codes + 32 * block), codes);
+      auto* dealt = reinterpret_cast<__m128i*>(dst.dealt + block / 4 * 128 + block % 4 * 16);
+      _mm_storeu_si128(dealt, _mm256_castsi256_si128(codes));
+      _mm_storeu_si128(dealt + 4, _mm256_extracti128_si256(codes, 1));
+    };
     if (_mm_cvtsi128_si32(four) >= 0x7f800000) {
       const __m128 nan = _mm_castsi128_ps(_mm_set1_epi32(0x7fc00000));
-      _mm256_storeu_si256(codes, _mm256_setzero_si256());
+      store(_mm256_setzero_si256());
       _mm_store_ss(dst.scale + block, nan);
       dst.lift32[block] = dst.lift16[2 * block] = dst.lift16[2 * block + 1] = 0;
       continue;
@@ -39,7 +44,7 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst) {
     dst.scale[block] = scale;
     // Packing works within halves of registers; the permutation brings the fours back into order.
     const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
-    _mm256_storeu_si256(codes, _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+    store(_mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
   }
 }
 
