@@ -30,6 +30,9 @@ class MappedFile {
   // Reads without making pages of the mapping resident. Error: kBadModel at the end of the file, kFailure on I/O
   // errors.
   Status ReadAt(uint64_t offset, std::span<std::byte> out) const;
+  // Says that of `part`, a part of the mapping, rows will be looked at here and there: only their pages are to become
+  // resident, not what lies around them.
+  void ExpectRows(std::span<const std::byte> part) const;
 
  private:
   void Close();

@@ -1,15 +1,20 @@
 #include "base/mapped_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cstring>
 #include <fstream>
 #include <string>
 #include <utility>
+
+#include "base/resident.h"
 
 namespace carat {
 namespace {
@@ -31,6 +36,26 @@ TEST(MappedFile, MapsAndReads) {
   MappedFile moved = std::move(*file);
   EXPECT_EQ(moved.bytes().size(), 10u);
   EXPECT_TRUE(file->bytes().empty());
+}
+
+// A file that is not in the page cache: what is there already may be in large pieces, which are mapped as wholes.
+TEST(MappedFile, RowsBringInTheirPagesAlone) {
+  const auto path = Write("rows", std::string(size_t{8} << 20, 'x'));
+  struct statfs system{};
+  ASSERT_EQ(::statfs(path.c_str(), &system), 0);
+  if (system.f_type == TMPFS_MAGIC) GTEST_SKIP() << "this file system keeps files nowhere else than in memory";
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(::fsync(fd), 0);
+  ASSERT_EQ(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+  ::close(fd);
+  auto file = MappedFile::Open(path);
+  ASSERT_TRUE(file);
+  const std::span<const std::byte> all = file->bytes();
+  file->ExpectRows(all.subspan(100, all.size() - 200));
+  EXPECT_EQ(all[size_t{5} << 20], std::byte{'x'});
+  EXPECT_GT(ResidentBytes(all.data(), all.size()), 0u);
+  EXPECT_LE(ResidentBytes(all.data(), all.size()), 128u << 10);
+  file->ExpectRows(all.first(10));  // no whole page: nothing to say
 }
 
 TEST(MappedFile, RefusesReadsBeyondTheEnd) {

@@ -140,6 +140,8 @@ Status Binder::BindGlobals(Model& model) {
   model.head = model.embedding;
   if (!description_.tied_head) {
     TRY_ASSIGN(model.head, LinearOf(names.head, config.vocabulary, config.hidden));
+    const ops::Matrix& table = model.embedding;  // rows of the tokens that occur are all that is read of it
+    PlaceOf(table.data).file->ExpectRows({table.data, static_cast<size_t>(table.rows * table.row_bytes)});
   }
   if (config.ple_width == 0) return {};
   const int64_t row = int64_t{config.layer_count()} * config.ple_width;
