@@ -24,8 +24,8 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls body(int64_t index, int worker) for index = 0 .. count-1, worker = 0 .. size()-1 naming the thread (for
-  // scratch memory). Returns when all are done. Allocates nothing. One caller at a time (others wait); must not be
-  // called from inside a body.
+  // scratch memory); a single index runs on the caller's thread, worker 0. Returns when all are done. Allocates
+  // nothing. One caller at a time (others wait); must not be called from inside a body.
   template <typename Body>
   void ParallelFor(int64_t count, const Body& body) {
     Run(count, {&body, [](const void* object, int64_t index, int worker) {
