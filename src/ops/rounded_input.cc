@@ -49,12 +49,14 @@ void RoundedInput::Round(const float* x, int64_t tokens, int64_t cols) {
   if (ready_) return;
   ready_ = true;
   Reserve(tokens, cols);
+  // A level multiplies a single token without a tile, of all types or of none.
+  const bool packs = tokens > 1 || context_.kernels->gemv_block[static_cast<size_t>(quant::Type::kQ4_0)] == nullptr;
   context_.pool->ParallelFor((tokens + kTile - 1) / kTile, [&](int64_t tile, int worker) {
     Rows& rows = rows_[static_cast<size_t>(worker)];
     const int64_t count = std::min(kTile, tokens - tile * kTile);
     for (int64_t r = 0; r < count; ++r)
       context_.kernels->quantize_a8(x + (tile * kTile + r) * cols, cols, rows.At(r, cols));
-    context_.kernels->pack_tile(rows.At(0, cols), count, cols, tiles_.data() + tile * (cols / 32));
+    if (packs) context_.kernels->pack_tile(rows.At(0, cols), count, cols, tiles_.data() + tile * (cols / 32));
   });
 }
 

@@ -20,6 +20,7 @@ class RoundedInput {
   void Round(const float* x, int64_t tokens, int64_t cols);
   // If there is one token.
   kernels::A8Row row() { return rows_[0].At(0, 0); }
+  // Not made of a single token if the kernels have gemv_block.
   const kernels::A8Block* tiles() const { return tiles_.data(); }
   uint64_t scratch_bytes() const;
 

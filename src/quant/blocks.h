@@ -160,21 +160,27 @@ static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(Block
               sizeof(BlockQ2_K) == 84 && sizeof(BlockQ3_K) == 110 && sizeof(BlockQ4_K) == 144 &&
               sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210 && sizeof(BlockIQ4_XS) == 136);
 
+// Every block format: X(Block). For what a template cannot do, such as its own explicit instantiation.
+#define CARAT_FOR_EACH_BLOCK(X) \
+  X(quant::BlockQ4_0)           \
+  X(quant::BlockQ4_1)           \
+  X(quant::BlockQ5_0)           \
+  X(quant::BlockQ5_1)           \
+  X(quant::BlockQ8_0)           \
+  X(quant::BlockIQ4_NL)         \
+  X(quant::BlockQ2_K)           \
+  X(quant::BlockQ3_K)           \
+  X(quant::BlockQ4_K)           \
+  X(quant::BlockQ5_K)           \
+  X(quant::BlockQ6_K)           \
+  X(quant::BlockIQ4_XS)
+
 // Calls f.template operator()<Block>() for every block format.
 template <typename F>
 constexpr void ForEachBlock(F f) {
-  f.template operator()<BlockQ4_0>();
-  f.template operator()<BlockQ4_1>();
-  f.template operator()<BlockQ5_0>();
-  f.template operator()<BlockQ5_1>();
-  f.template operator()<BlockQ8_0>();
-  f.template operator()<BlockIQ4_NL>();
-  f.template operator()<BlockQ2_K>();
-  f.template operator()<BlockQ3_K>();
-  f.template operator()<BlockQ4_K>();
-  f.template operator()<BlockQ5_K>();
-  f.template operator()<BlockQ6_K>();
-  f.template operator()<BlockIQ4_XS>();
+#define CARAT_CALL(Block) f.template operator()<Block>();
+  CARAT_FOR_EACH_BLOCK(CARAT_CALL)
+#undef CARAT_CALL
 }
 
 // The functions below are forced inline because files that are compiled for newer CPUs include them: a copy emitted

@@ -39,18 +39,7 @@ void Decode(const std::byte* src, float* dst, int64_t n) {
 #define CARAT_INSTANTIATE(Block)                                 \
   template void Unpack<Block>(const std::byte*, S8Row, int64_t); \
   template void Decode<Block>(const std::byte*, float*, int64_t);
-CARAT_INSTANTIATE(quant::BlockQ4_0)
-CARAT_INSTANTIATE(quant::BlockQ4_1)
-CARAT_INSTANTIATE(quant::BlockQ5_0)
-CARAT_INSTANTIATE(quant::BlockQ5_1)
-CARAT_INSTANTIATE(quant::BlockQ8_0)
-CARAT_INSTANTIATE(quant::BlockIQ4_NL)
-CARAT_INSTANTIATE(quant::BlockQ2_K)
-CARAT_INSTANTIATE(quant::BlockQ3_K)
-CARAT_INSTANTIATE(quant::BlockQ4_K)
-CARAT_INSTANTIATE(quant::BlockQ5_K)
-CARAT_INSTANTIATE(quant::BlockQ6_K)
-CARAT_INSTANTIATE(quant::BlockIQ4_XS)
+CARAT_FOR_EACH_BLOCK(CARAT_INSTANTIATE)
 #undef CARAT_INSTANTIATE
 
 void DecodeF16(const std::byte* src, float* dst, int64_t n) {

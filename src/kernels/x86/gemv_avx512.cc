@@ -234,18 +234,7 @@ void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, i
 
 #define CARAT_INSTANTIATE(Block) \
   template void Gemv<Block>(const std::byte*, int64_t, int64_t, const A8Row&, int64_t, float*);
-CARAT_INSTANTIATE(quant::BlockQ4_0)
-CARAT_INSTANTIATE(quant::BlockQ4_1)
-CARAT_INSTANTIATE(quant::BlockQ5_0)
-CARAT_INSTANTIATE(quant::BlockQ5_1)
-CARAT_INSTANTIATE(quant::BlockQ8_0)
-CARAT_INSTANTIATE(quant::BlockIQ4_NL)
-CARAT_INSTANTIATE(quant::BlockQ2_K)
-CARAT_INSTANTIATE(quant::BlockQ3_K)
-CARAT_INSTANTIATE(quant::BlockQ4_K)
-CARAT_INSTANTIATE(quant::BlockQ5_K)
-CARAT_INSTANTIATE(quant::BlockQ6_K)
-CARAT_INSTANTIATE(quant::BlockIQ4_XS)
+CARAT_FOR_EACH_BLOCK(CARAT_INSTANTIATE)
 #undef CARAT_INSTANTIATE
 
 }  // namespace carat::kernels::avx512
