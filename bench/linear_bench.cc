@@ -17,6 +17,7 @@
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
 #include "ops/linear.h"
+#include "quant/codes.h"
 #include "quant/type.h"
 
 namespace carat {
@@ -56,8 +57,15 @@ void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<
              int64_t tokens, int64_t decode_kib) {
   const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, kCols));
   const int64_t rows = std::max<int64_t>(decode_kib * 1024 / row_bytes, 1);
-  const ops::Matrix all = {
-      .type = type, .rows = kPrefillRows, .cols = kCols, .data = bytes.data(), .row_bytes = row_bytes};
+  ops::Matrix all = {.type = type, .rows = kPrefillRows, .cols = kCols, .data = bytes.data(), .row_bytes = row_bytes};
+  const int64_t group = type == quant::Type::kG4 ? quant::kG4Group : kCols;
+  const std::vector<float> scales(static_cast<size_t>(std::max(rows, kPrefillRows) * kCols / group), 0.01f);
+  if (quant::IsCodes(type)) {
+    all.scales = {.group = group,
+                  .data = reinterpret_cast<const std::byte*>(scales.data()),
+                  .row_bytes = kCols / group * static_cast<int64_t>(sizeof(float))};
+    if (type != quant::Type::kG4) all.input_scale = all.output_scale = 0.04f;
+  }
   const ops::Matrix w = all.Rows(0, rows);
   std::vector<float> x(static_cast<size_t>(tokens * kCols));
   std::mt19937 random(2);
@@ -103,7 +111,8 @@ int Main(int argc, char** argv) {
     if (!kernels::Supported(*table) || (cpu.empty() ? table->name == "scalar" : table->name != cpu)) continue;
     for (int i = 0; i < quant::kTypeCount; ++i) {
       const auto type = static_cast<quant::Type>(i);
-      if (!quant::IsWeight(type) || (!only.empty() && only != quant::Info(type).name)) continue;
+      if (!(quant::IsWeight(type) || quant::IsCodes(type)) || (!only.empty() && only != quant::Info(type).name))
+        continue;
       Measure(*table, type, bytes, rounds, tokens, decode_kib);
     }
   }

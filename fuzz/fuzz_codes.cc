@@ -40,8 +40,8 @@ struct Case {
 
 // What a table makes of a case, step by step.
 struct Answer {
-  std::vector<int8_t, kernels::testing::Aligned64<int8_t>> weights, codes, dealt;
-  std::vector<float> floats, rounded, scale, y, one;
+  std::vector<int8_t> weights, codes;
+  std::vector<float> floats, rounded, scale, alone, together, one;
   std::vector<int32_t> sum;
 };
 
@@ -49,8 +49,6 @@ Answer Compute(const Kernels& table, const Case& in) {
   Answer out;
   const auto type = static_cast<size_t>(in.type);
   const int64_t row_bytes = static_cast<int64_t>(in.packed.size()) / in.rows;
-  const int planes = 8 / quant::CodeBits(in.type);
-  const int64_t plane = (in.k / planes + kernels::kPlaneStep) / kernels::kPlaneStep * kernels::kPlaneStep;
   const auto columns = static_cast<size_t>(in.k);
   out.weights.resize(columns);
   out.floats.resize(columns);
@@ -58,22 +56,20 @@ Answer Compute(const Kernels& table, const Case& in) {
   table.scale_codes(out.weights.data(), in.w_scale[0], in.k, out.floats.data());
   out.rounded = in.x;
   table.round_static(out.rounded.data(), static_cast<int64_t>(out.rounded.size()), in.x_scale);
-  out.codes.resize(in.x.size());
-  out.dealt.resize(static_cast<size_t>(in.tokens * planes * plane));
+  kernels::testing::StaticRows x = {.columns = in.k, .codes = std::vector<int8_t>(in.x.size()), .rows = {}};
   for (int64_t t = 0; t < in.tokens; ++t) {
-    int8_t* codes = out.codes.data() + t * in.k;
-    out.scale.push_back(table.quantize_static(in.x.data() + t * in.k, in.k, in.x_scale, codes));
-    out.sum.push_back(table.deal_codes(codes, in.k, planes, plane, out.dealt.data() + t * planes * plane));
+    x.rows.push_back(table.quantize_static(in.x.data() + t * in.k, in.k, in.x_scale, x.codes.data() + t * in.k));
+    out.scale.push_back(x.rows.back().scale);
+    out.sum.push_back(x.rows.back().sum);
   }
-  out.y.resize(static_cast<size_t>(in.tokens * in.rows));
-  if (table.gemm_codes[type] != nullptr)
-    table.gemm_codes[type]({.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()}, in.rows,
-                           {.codes = out.dealt.data(),
-                            .codes_stride = planes * plane,
-                            .plane = plane,
-                            .scale = out.scale.data(),
-                            .sum = out.sum.data()},
-                           in.tokens, in.k, out.y.data(), in.rows);
+  if (table.gemm_codes[type] != nullptr) {
+    const kernels::CodeRows w = {.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()};
+    out.alone.resize(static_cast<size_t>(in.tokens * in.rows));
+    out.together = out.alone;
+    kernels::testing::MultiplyCodesAlone(table, in.type, w, in.rows, x, in.tokens, out.alone.data(), in.rows);
+    kernels::testing::MultiplyCodePanels(table, in.type, w, in.rows, x, in.tokens, out.together.data(), in.rows);
+  }
+  out.codes = std::move(x.codes);
   // One token with float activations, in one step or in two.
   out.one.resize(static_cast<size_t>(in.rows));
   if (table.gemv_codes_float[type] != nullptr) {
@@ -108,7 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   in.k = 1 + input.Take<uint16_t>() % 700;
   if (in.type == Type::kG4) in.k = (in.k + quant::kG4Group - 1) / quant::kG4Group * quant::kG4Group;
   in.group = in.type == Type::kG4 ? quant::kG4Group : in.k;
-  in.rows = 1 + input.Take<uint8_t>() % 9;
+  in.rows = 1 + input.Take<uint8_t>() % 40;
   in.tokens = 1 + input.Take<uint8_t>() % 9;
   in.x_scale = std::abs(input.Take<float>());
   if (!(in.x_scale > 0) || in.x_scale > 1e38f) in.x_scale = 0.0123f;
@@ -128,9 +124,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     MustBeSame(actual.floats, expected.floats);
     MustBeSame(actual.rounded, expected.rounded);
     MustBeSame(actual.codes, expected.codes);
-    MustBeSame(actual.dealt, expected.dealt);
     MustBeSame(actual.scale, expected.scale);
-    MustBeSame(actual.y, expected.y);
+    MustBeSame(actual.alone, expected.alone);
+    MustBeSame(actual.together, expected.alone);
     MustBeSame(actual.one, expected.one);
     if (actual.sum != expected.sum) std::abort();
   }

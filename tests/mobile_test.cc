@@ -131,7 +131,7 @@ void CheckRounding(const kernels::Kernels& table, const Dump& dump) {
     auto x = dump.Values<float>(prefix + "x");
     const auto y = dump.Values<float>(prefix + "y");
     std::vector<int8_t> codes(x.size());
-    EXPECT_EQ(table.quantize_static(x.data(), static_cast<int64_t>(x.size()), scale, codes.data()), scale);
+    EXPECT_EQ(table.quantize_static(x.data(), static_cast<int64_t>(x.size()), scale, codes.data()).scale, scale);
     EXPECT_TRUE(std::ranges::equal(codes, dump.Values<int32_t>(prefix + "q")));
     table.round_static(x.data(), static_cast<int64_t>(x.size()), scale);
     for (size_t j = 0; j < x.size(); ++j) {

@@ -74,8 +74,8 @@ bool KvCache::Write(int layer, int64_t position, const float* k, const float* v,
   } else if (type_ == kernels::KvType::kI8) {
     auto* keys = reinterpret_cast<int8_t*>(own.keys.data() + offset);
     auto* values = reinterpret_cast<int8_t*>(own.values.data() + offset);
-    const float key_scale = kernels.quantize_static(k, own.row_bytes, own.scales.key, keys);
-    const float value_scale = kernels.quantize_static(v, own.row_bytes, own.scales.value, values);
+    const float key_scale = kernels.quantize_static(k, own.row_bytes, own.scales.key, keys).scale;
+    const float value_scale = kernels.quantize_static(v, own.row_bytes, own.scales.value, values).scale;
     return !std::isnan(key_scale) && !std::isnan(value_scale);
   } else {
     std::memcpy(own.keys.data() + offset, k, static_cast<size_t>(own.row_bytes));

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -18,6 +19,9 @@ namespace carat::kernels {
 namespace {
 
 using quant::Type;
+using testing::MultiplyCodePanels;
+using testing::MultiplyCodesAlone;
+using testing::StaticRows;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -55,7 +59,9 @@ TEST(StaticRounding, TiesToEvenAndClips) {
                                 1e30f, -128.5f, -1e30f, kInfinity, -kInfinity};
   const std::vector<float> expected = {0, 2, 0, -2, 127, 127, 127, -128, -128, 127, -128};
   std::vector<int8_t> codes(x.size());
-  EXPECT_EQ(Scalar().quantize_static(x.data(), static_cast<int64_t>(x.size()), 1.0f, codes.data()), 1.0f);
+  const StaticRow row = Scalar().quantize_static(x.data(), static_cast<int64_t>(x.size()), 1.0f, codes.data());
+  EXPECT_EQ(row.scale, 1.0f);
+  EXPECT_EQ(row.sum, 0 + 2 - 0 - 2 + 127 + 127 + 127 - 128 - 128 + 127 - 128);
   std::vector<float> rounded = x;
   Scalar().round_static(rounded.data(), static_cast<int64_t>(x.size()), 1.0f);
   for (size_t i = 0; i < x.size(); ++i) {
@@ -85,7 +91,7 @@ TEST(StaticRounding, DividesTruly) {
 TEST(StaticRounding, NanShowsInTheScale) {
   const std::array x = {1.0f, kNan, 3.0f};
   std::array<int8_t, 3> codes = {};
-  EXPECT_TRUE(std::isnan(Scalar().quantize_static(x.data(), 3, 1.0f, codes.data())));
+  EXPECT_TRUE(std::isnan(Scalar().quantize_static(x.data(), 3, 1.0f, codes.data()).scale));
   EXPECT_EQ(codes, (std::array<int8_t, 3>{1, 0, 3}));
   std::array<float, 3> rounded = x;
   Scalar().round_static(rounded.data(), 3, 1.0f);
@@ -119,7 +125,9 @@ TEST_P(CodesTest, IsComplete) {
   for (int i = 0; i < quant::kTypeCount; ++i) {
     const auto type = static_cast<Type>(i);
     EXPECT_EQ(table().unpack_codes[i] != nullptr, quant::IsCodes(type)) << quant::Info(type).name;
-    EXPECT_EQ(table().gemm_codes[i] != nullptr, quant::IsCodes(type) && type != Type::kG4) << quant::Info(type).name;
+    const bool exact = quant::IsCodes(type) && type != Type::kG4;
+    EXPECT_EQ(table().gemv_codes[i] != nullptr, exact) << quant::Info(type).name;
+    EXPECT_EQ(table().gemm_codes[i] != nullptr, exact) << quant::Info(type).name;
   }
 }
 
@@ -147,9 +155,10 @@ TEST_P(CodesTest, RoundAndDeal) {
       std::vector<float> x = Floats(n);
       for (float& value : x) value *= scale;
       std::vector<int8_t> a(static_cast<size_t>(n) + 1, 77), b = a;
-      const float scale_a = table().quantize_static(x.data(), n, scale, a.data());
-      const float scale_b = Scalar().quantize_static(x.data(), n, scale, b.data());
-      EXPECT_TRUE(testing::SameBits(scale_a, scale_b));
+      const StaticRow row_a = table().quantize_static(x.data(), n, scale, a.data());
+      const StaticRow row_b = Scalar().quantize_static(x.data(), n, scale, b.data());
+      EXPECT_TRUE(testing::SameBits(row_a.scale, row_b.scale));
+      EXPECT_EQ(row_a.sum, row_b.sum);
       testing::ExpectSameBits(a, b);
       x.push_back(5.0f);
       std::vector<float> y = x;
@@ -160,15 +169,15 @@ TEST_P(CodesTest, RoundAndDeal) {
       for (const int planes : {1, 2, 4}) {
         const int64_t plane = (n / planes + 1 + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
         std::vector<int8_t> dealt_a(static_cast<size_t>(planes * plane) + 1, 77), dealt_b = dealt_a;
-        EXPECT_EQ(table().deal_codes(a.data(), n, planes, plane, dealt_a.data()),
-                  Scalar().deal_codes(a.data(), n, planes, plane, dealt_b.data()));
+        table().deal_codes(a.data(), n, planes, plane, dealt_a.data());
+        Scalar().deal_codes(a.data(), n, planes, plane, dealt_b.data());
         testing::ExpectSameBits(dealt_a, dealt_b);
       }
     }
 }
 
 TEST_P(CodesTest, ProductsAreExact) {
-  constexpr int64_t kRows = 7, kTokens = 6;
+  constexpr int64_t kRows = 70, kTokens = 13;
   for (const Type type : {Type::kC8, Type::kC4, Type::kC2})
     for (const int64_t k : {1, 2, 3, 5, 31, 64, 65, 127, 128, 129, 255, 257, 260, 511, 700}) {
       SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << k);
@@ -180,40 +189,34 @@ TEST_P(CodesTest, ProductsAreExact) {
       std::fill_n(packed.begin() + row_bytes, row_bytes, type == Type::kC8 ? std::byte{0x7f} : std::byte{0xff});
       std::vector<float> w_scale(kRows);
       for (float& scale : w_scale) scale = std::exp(static_cast<float>(random_() % 100) / 50.0f) * 0.01f;
-      const int planes = 8 / quant::CodeBits(type);
-      const int64_t plane = ((k + planes - 1) / planes + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
-      std::vector<int8_t, testing::Aligned64<int8_t>> dealt(static_cast<size_t>(kTokens * planes * plane));
-      std::vector<int32_t> sum(kTokens);
-      std::vector<std::vector<int8_t>> codes;
-      std::vector<float> x_scale = {0.5f, 0.25f, 0.1f, kNan, 3.7e-5f, 217.3f};
-      for (int64_t t = 0; t < kTokens; ++t) {
-        codes.push_back(Codes(k));
-        if (t < 2) std::ranges::fill(codes.back(), t == 0 ? int8_t{-128} : int8_t{127});
-        sum[static_cast<size_t>(t)] =
-            Scalar().deal_codes(codes.back().data(), k, planes, plane, dealt.data() + t * planes * plane);
-      }
       const CodeRows w = {.packed = packed.data(), .row_bytes = row_bytes, .scale = w_scale.data()};
-      const PlaneRows x = {.codes = dealt.data(),
-                           .codes_stride = planes * plane,
-                           .plane = plane,
-                           .scale = x_scale.data(),
-                           .sum = sum.data()};
-      for (const int64_t rows : {1, 2, 3, 4, 5, 7})
-        for (const int64_t tokens : {1, 2, 3, 4, 5, 6}) {
-          std::vector<float> y(static_cast<size_t>(kTokens * (kRows + 1)), 5.0f);
-          table().gemm_codes[static_cast<int>(type)](w, rows, x, tokens, k, y.data(), kRows + 1);
-          std::vector<float> expected(y.size(), 5.0f);
-          std::vector<int8_t> row(static_cast<size_t>(k));
-          for (int64_t n = 0; n < rows; ++n) {
-            Scalar().unpack_codes[static_cast<int>(type)](packed.data() + n * row_bytes, k, row.data());
-            for (int64_t t = 0; t < tokens; ++t) {
-              int64_t exact = 0;
-              for (size_t i = 0; i < row.size(); ++i) exact += int64_t{row[i]} * codes[static_cast<size_t>(t)][i];
-              expected[static_cast<size_t>(t * (kRows + 1) + n)] =
-                  static_cast<float>(exact) * (x_scale[static_cast<size_t>(t)] * w_scale[static_cast<size_t>(n)]);
-            }
-          }
-          testing::ExpectSameBits(y, expected);
+      StaticRows x = {.columns = k, .codes = Codes(kTokens * k), .rows = {}};
+      std::fill_n(x.codes.begin(), k, int8_t{-128});
+      std::fill_n(x.codes.begin() + k, k, int8_t{127});
+      for (int64_t t = 0; t < kTokens; ++t)
+        x.rows.push_back({.scale = std::array{0.5f, 0.25f, 0.1f, kNan, 3.7e-5f, 217.3f}[static_cast<size_t>(t % 6)],
+                          .sum = std::accumulate(x.codes.begin() + t * k, x.codes.begin() + (t + 1) * k, 0)});
+
+      std::vector<float> exact(static_cast<size_t>(kTokens * kRows));
+      std::vector<int8_t> row(static_cast<size_t>(k));
+      for (int64_t n = 0; n < kRows; ++n) {
+        Scalar().unpack_codes[static_cast<int>(type)](packed.data() + n * row_bytes, k, row.data());
+        for (int64_t t = 0; t < kTokens; ++t) {
+          const int64_t sum = std::inner_product(row.begin(), row.end(), x.codes.begin() + t * k, int64_t{0});
+          exact[static_cast<size_t>(t * kRows + n)] =
+              static_cast<float>(sum) * (x.rows[static_cast<size_t>(t)].scale * w_scale[static_cast<size_t>(n)]);
+        }
+      }
+      for (const int64_t rows : {1, 7, 8, 15, 17, 31, 32, 33, 70})
+        for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) {
+          constexpr int64_t kStride = kRows + 1;
+          std::vector<float> expected(kTokens * kStride, 5.0f), alone = expected, together = expected;
+          for (int64_t t = 0; t < tokens; ++t)
+            std::copy_n(exact.begin() + t * kRows, rows, expected.begin() + t * kStride);
+          MultiplyCodesAlone(table(), type, w, rows, x, tokens, alone.data(), kStride);
+          testing::ExpectSameBits(alone, expected);
+          MultiplyCodePanels(table(), type, w, rows, x, tokens, together.data(), kStride);
+          testing::ExpectSameBits(together, expected);
         }
     }
 }
@@ -257,20 +260,19 @@ TEST_P(CodesTest, LongRowsOfExtremesAreExact) {
   for (const Type type : {Type::kC8, Type::kC4}) {
     const int64_t k = type == Type::kC8 ? quant::MaxExactColumns(type) : 300'000;
     const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
-    const int planes = 8 / quant::CodeBits(type);
-    const int64_t plane = ((k + planes - 1) / planes + kPlaneStep - 1) / kPlaneStep * kPlaneStep;
     const std::vector<std::byte> packed(static_cast<size_t>(row_bytes),
                                         type == Type::kC8 ? std::byte{0x80} : std::byte{0});
-    const std::vector<int8_t> codes(static_cast<size_t>(k), int8_t{-128});
-    std::vector<int8_t, testing::Aligned64<int8_t>> dealt(static_cast<size_t>(planes * plane));
-    const int32_t sum = table().deal_codes(codes.data(), k, planes, plane, dealt.data());
     const float one = 1.0f;
-    float y = 0;
-    table().gemm_codes[static_cast<int>(type)](
-        {.packed = packed.data(), .row_bytes = row_bytes, .scale = &one}, 1,
-        {.codes = dealt.data(), .codes_stride = planes * plane, .plane = plane, .scale = &one, .sum = &sum}, 1, k, &y,
-        1);
-    EXPECT_EQ(y, static_cast<float>(k * 128 * (1 << (quant::CodeBits(type) - 1))));
+    const CodeRows w = {.packed = packed.data(), .row_bytes = row_bytes, .scale = &one};
+    const StaticRow row = {.scale = 1.0f, .sum = static_cast<int32_t>(-128 * k)};
+    const StaticRows x = {
+        .columns = k, .codes = std::vector<int8_t>(static_cast<size_t>(2 * k), int8_t{-128}), .rows = {row, row}};
+    const auto exact = static_cast<float>(k * 128 * (1 << (quant::CodeBits(type) - 1)));
+    std::vector<float> y(2);
+    MultiplyCodesAlone(table(), type, w, 1, x, 2, y.data(), 1);
+    EXPECT_EQ(y, std::vector<float>(2, exact));
+    MultiplyCodePanels(table(), type, w, 1, x, 2, y.data(), 1);
+    EXPECT_EQ(y, std::vector<float>(2, exact));
   }
 }
 

@@ -57,16 +57,27 @@ struct CodeRows {
   int64_t row_bytes;
   const float* scale;  // [rows]; of G4: [rows, k/32]
 };
-// Activations of static scale, dealt as the codes of a packed byte are: with b bits a code there are 8/b planes, and
-// code k of a row is number k / planes of plane k % planes. Planes are `plane` bytes long, a multiple of kPlaneStep,
-// and end in zeros.
-struct PlaneRows {
+// What belongs to the codes of a row of activations.
+struct StaticRow {
+  float scale;  // NaN if the row had a NaN, so that the error shows in the result
+  int32_t sum;  // of the codes
+};
+// One token of static scale, dealt as the codes of a packed byte are: with b bits a code there are 8/b planes, and code
+// k of the row is number k / planes of plane k % planes. Planes are `plane` bytes long, a multiple of kPlaneStep, and
+// end in zeros.
+struct PlaneRow {
   const int8_t* codes;  // 64-byte aligned
-  int64_t codes_stride, plane;
-  const float* scale;  // [tokens]; NaN where the row had a NaN, so that the error shows in the result
-  const int32_t* sum;  // [tokens]: of the row's codes
+  int64_t plane;
+  StaticRow row;
 };
 inline constexpr int64_t kPlaneStep = 64;
+// Many tokens of static scale, up to kTileTokens side by side in a tile. Rows that are missing are zeros.
+struct CodeTiles {
+  const int8_t* codes;    // [tiles][k/4][kTileTokens][4], 64-byte aligned
+  const StaticRow* rows;  // [tiles * kTileTokens]
+};
+// Columns of code tiles, and of the panels that meet them, are a multiple of this; callers pad with zeros.
+inline constexpr int64_t kCodeStep = 64;
 
 // Weights of any block type, unpacked to one form: w = scale[i/group] * code[i] + offset[i/group], where group is
 // GroupColumns(type). Codes are in -128..127.
@@ -75,7 +86,8 @@ struct S8Row {
   float* scale;   // [k/group]
   float* offset;  // [k/group]; left untouched by types that have none (HasOffset)
 };
-// Up to kPanelRows such rows side by side, so that a vector holds the same columns of them all.
+// Up to kPanelRows such rows side by side, so that a vector holds the same columns of them all. Of the code formats,
+// the group is the whole row.
 inline constexpr int64_t kPanelRows = 32;
 struct S8Panel {
   int8_t* codes;  // [k/4][kPanelRows][4], 64-byte aligned; in a form that only the table that packed them knows
@@ -128,18 +140,23 @@ struct Kernels {
   void (*unpack_codes[quant::kTypeCount])(const std::byte* packed, int64_t n, int8_t* codes);
   // y[i] = float(codes[i]) * scale.
   void (*scale_codes)(const int8_t* codes, float scale, int64_t n, float* y);
-  // Static rounding of n floats. Returns `scale`, or NaN if there is a NaN (whose code is 0).
-  float (*quantize_static)(const float* x, int64_t n, float scale, int8_t* codes);
+  // Static rounding of n floats. The code of a NaN is 0.
+  StaticRow (*quantize_static)(const float* x, int64_t n, float scale, int8_t* codes);
   // x = code * scale, in place. NaN stays NaN, and zero keeps its sign.
   void (*round_static)(float* x, int64_t n, float scale);
-  // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes. Returns the sum of the codes.
-  int32_t (*deal_codes)(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+  // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes.
+  void (*deal_codes)(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+  // Puts `tokens` <= kTileTokens rows of k codes, one after the other, side by side.
+  void (*pack_code_tile)(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);
   // One token with float activations: y[n] = w[n] . x, the float dot of x and of what scale_codes makes of a row. Null
   // where a table has nothing better than these two steps. Of G4, k is a multiple of 32.
   void (*gemv_codes_float[quant::kTypeCount])(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
-  // y[t * y_stride + n] = code sum of w[n] and x[t]. Indexed by quant::Type: C8, C4, C2.
+  // One token with a matrix as it lies in memory: y[n] = code sum of w[n] and x. Indexed by quant::Type: C8, C4, C2.
   // k <= quant::MaxExactColumns(type).
-  void (*gemm_codes[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k,
+  void (*gemv_codes[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
+  // Many tokens: y[t * y_stride + n] = code sum of row n of the panel (of pack_panel) and x[t], n < rows, t < tokens.
+  // Indexed by the type that the panel was unpacked from.
+  void (*gemm_codes[quant::kTypeCount])(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k,
                                         float* y, int64_t y_stride);
 
   // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place

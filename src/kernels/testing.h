@@ -1,6 +1,7 @@
 // What the tests, the fuzzer and the benchmark of the kernels share.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -10,10 +11,11 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "quant/codes.h"
 
 namespace carat::kernels::testing {
 
-// Memory aligned as S8Panel and PlaneRows ask for.
+// Memory aligned as panels, planes and tiles ask for.
 template <typename T>
 struct Aligned64 {
   using value_type = T;
@@ -81,6 +83,61 @@ inline void MultiplyPanels(const Kernels& table, UnpackedRows& w, int64_t rows, 
     const int64_t wanted = rows - n < kPanelRows ? rows - n : kPanelRows;
     table.pack_panel(w.Row(n), wanted, k, panel);
     table.gemm_panel(panel, wanted, tiles.data(), tokens, k, y + n, y_stride);
+  }
+}
+
+// Rows of activations of static scale.
+struct StaticRows {
+  int64_t columns;
+  std::vector<int8_t> codes;  // [rows][columns]
+  std::vector<StaticRow> rows;
+};
+
+// The first rows of w by the first tokens of x, each token alone.
+inline void MultiplyCodesAlone(const Kernels& table, quant::Type type, const CodeRows& w, int64_t rows,
+                               const StaticRows& x, int64_t tokens, float* y, int64_t y_stride) {
+  const int64_t k = x.columns;
+  const int planes = 8 / quant::CodeBits(type);
+  const int64_t plane = (k / planes + kPlaneStep) / kPlaneStep * kPlaneStep;
+  std::vector<int8_t, Aligned64<int8_t>> dealt(static_cast<size_t>(planes * plane), 77);
+  for (int64_t t = 0; t < tokens; ++t) {
+    table.deal_codes(x.codes.data() + t * k, k, planes, plane, dealt.data());
+    table.gemv_codes[static_cast<int>(type)](w, rows, {dealt.data(), plane, x.rows[static_cast<size_t>(t)]}, k,
+                                             y + t * y_stride);
+  }
+}
+
+// The same, on panels and tiles.
+inline void MultiplyCodePanels(const Kernels& table, quant::Type type, const CodeRows& w, int64_t rows,
+                               const StaticRows& x, int64_t tokens, float* y, int64_t y_stride) {
+  const int64_t k = (x.columns + kCodeStep - 1) / kCodeStep * kCodeStep;
+  const auto padded = [&](int64_t count, const auto& copy_row) {
+    std::vector<int8_t> out(static_cast<size_t>(count * k));
+    for (int64_t r = 0; r < count; ++r) copy_row(r, out.data() + r * k);
+    return out;
+  };
+  const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
+  std::vector<int8_t, Aligned64<int8_t>> tile_codes(static_cast<size_t>(tiles * kTileTokens * k), 77);
+  for (int64_t t = 0; t < tokens; t += kTileTokens) {
+    const int64_t count = tokens - t < kTileTokens ? tokens - t : kTileTokens;
+    const auto codes = padded(
+        count, [&](int64_t r, int8_t* out) { std::copy_n(x.codes.data() + (t + r) * x.columns, x.columns, out); });
+    table.pack_code_tile(codes.data(), count, k, tile_codes.data() + t * k);
+  }
+  std::vector<StaticRow> tile_rows(x.rows.begin(), x.rows.begin() + tokens);
+  tile_rows.resize(static_cast<size_t>(tiles * kTileTokens));
+
+  std::vector<int8_t, Aligned64<int8_t>> panel_codes(static_cast<size_t>(kPanelRows * k), 77);
+  std::vector<float, Aligned64<float>> panel_scale(kPanelRows, 77.0f), scale(w.scale, w.scale + rows);
+  const S8Panel panel = {panel_codes.data(), panel_scale.data(), nullptr, k};
+  for (int64_t n = 0; n < rows; n += kPanelRows) {
+    const int64_t count = rows - n < kPanelRows ? rows - n : kPanelRows;
+    auto codes = padded(count, [&](int64_t r, int8_t* out) {
+      table.unpack_codes[static_cast<int>(type)](w.packed + (n + r) * w.row_bytes, x.columns, out);
+    });
+    table.pack_panel({codes.data(), scale.data() + n, nullptr}, count, k, panel);
+    table.gemm_codes[static_cast<int>(type)](panel, count, {tile_codes.data(), tile_rows.data()}, tokens, k, y + n,
+                                             y_stride);
   }
 }
 

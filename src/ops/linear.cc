@@ -29,21 +29,24 @@ int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
     : context_(context),
       rounded_input_(context, max_tokens, max_cols),
-      static_input_(context, max_tokens, max_cols),
+      static_input_(context),
       panels_(static_cast<size_t>(context.pool->size())) {
+  static_input_.Reserve(max_tokens, max_cols);
   for (Panel& panel : panels_) {
     // A panel of narrow rows holds up to kPanelBytes; of very wide ones, kMinPanelRows rows.
     const int64_t widest = std::max<int64_t>(kPanelBytes, kMinPanelRows * max_cols * 4);
     panel.floats.Reserve(static_cast<size_t>(widest) / sizeof(float));
     panel.scale.Reserve(std::max<size_t>(kMaxPanelRows, static_cast<size_t>(widest) / sizeof(float) / quant::kG4Group));
-    for (Rows* rows : {&panel.rows, &panel.packed}) rows->Reserve(static_cast<size_t>(kernels::kPanelRows * max_cols));
+    panel.Reserve(CodeColumns(max_cols));
   }
 }
 
-void Linear::Rows::Reserve(size_t count) {
-  codes.Reserve(count);
-  scale.Reserve(count / 16);
-  offset.Reserve(count / 16);
+void Linear::Panel::Reserve(int64_t cols) {
+  for (Rows* part : {&rows, &packed}) {
+    part->codes.Reserve(static_cast<size_t>(kernels::kPanelRows * cols));
+    part->scale.Reserve(part->codes.size() / 16);
+    part->offset.Reserve(part->codes.size() / 16);
+  }
 }
 
 uint64_t Linear::scratch_bytes() const {
@@ -66,10 +69,9 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   CHECK(w.cols == cols_);
   const bool exact_codes = w.input_scale != 0;
   const bool blocks = !exact_codes && !context_.exact && quant::IsBlock(w.type);
-  kernels::PlaneRows static_x = {};
-  if (exact_codes) static_x = static_input_.Round(w, x_, tokens_);
+  if (exact_codes) static_input_.Round(w, x_, tokens_);
   if (blocks) rounded_input_.Round(x_, tokens_, cols_);
-  const int64_t panel_rows = blocks ? kernels::kPanelRows : PanelRows(exact_codes ? w.row_bytes : cols_ * 4);
+  const int64_t panel_rows = blocks || exact_codes ? kernels::kPanelRows : PanelRows(cols_ * 4);
   const int64_t strip_rows = std::max(kMinStripRows, CeilDivide(w.rows, kStripsPerThread * context_.pool->size()));
   context_.pool->ParallelFor(CeilDivide(w.rows, strip_rows), [&](int64_t index, int worker) {
     Panel& panel = panels_[static_cast<size_t>(worker)];
@@ -77,7 +79,7 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
     for (int64_t begin = index * strip_rows; begin < end; begin += panel_rows) {
       const int64_t rows = std::min(panel_rows, end - begin);
       if (exact_codes)
-        MultiplyStatic(w, static_x, begin, rows, panel, y + begin, y_stride);
+        MultiplyStatic(w, begin, rows, panel, y + begin, y_stride);
       else if (blocks)
         MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
       else
@@ -120,8 +122,7 @@ void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel&
   if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
   const auto unpack = context_.kernels->unpack[static_cast<size_t>(w.type)];
   const int64_t group = kernels::GroupColumns(w.type);
-  panel.rows.Reserve(static_cast<size_t>(kernels::kPanelRows * cols_));
-  panel.packed.Reserve(static_cast<size_t>(kernels::kPanelRows * cols_));
+  panel.Reserve(cols_);
   const kernels::S8Row first = {
       .codes = panel.rows.codes.data(), .scale = panel.rows.scale.data(), .offset = panel.rows.offset.data()};
   for (int64_t r = 0; r < rows; ++r)
@@ -138,10 +139,22 @@ void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel&
   context_.kernels->gemm_panel(packed, rows, rounded_input_.tiles(), tokens_, cols_, y, y_stride);
 }
 
-void Linear::MultiplyStatic(const Matrix& w, const kernels::PlaneRows& x, int64_t begin, int64_t rows, Panel& panel,
-                            float* y, int64_t y_stride) {
-  const auto gemm = context_.kernels->gemm_codes[static_cast<size_t>(w.type)];
-  gemm(CodeRowsOf(w, begin, rows, panel), rows, x, tokens_, cols_, y, y_stride);
+void Linear::MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
+  const auto type = static_cast<size_t>(w.type);
+  const kernels::CodeRows packed = CodeRowsOf(w, begin, rows, panel);
+  if (tokens_ == 1) return context_.kernels->gemv_codes[type](packed, rows, static_input_.row(), cols_, y);
+  const int64_t columns = CodeColumns(cols_);
+  panel.Reserve(columns);
+  int8_t* codes = panel.rows.codes.data();
+  for (int64_t r = 0; r < rows; ++r, codes += columns) {
+    context_.kernels->unpack_codes[type](packed.packed + r * packed.row_bytes, cols_, codes);
+    std::fill(codes + cols_, codes + columns, int8_t{0});
+  }
+  const kernels::S8Panel side_by_side = {
+      .codes = panel.packed.codes.data(), .scale = panel.packed.scale.data(), .offset = nullptr, .group = columns};
+  context_.kernels->pack_panel({.codes = panel.rows.codes.data(), .scale = panel.scale.data(), .offset = nullptr}, rows,
+                               columns, side_by_side);
+  context_.kernels->gemm_codes[type](side_by_side, rows, static_input_.tiles(), tokens_, columns, y, y_stride);
 }
 
 }  // namespace carat::ops

@@ -38,14 +38,14 @@ class Linear {
  private:
   // Unpacked rows, codes with their scales.
   struct Rows {
-    void Reserve(size_t count);
     uint64_t resident_bytes() const {
       return codes.resident_bytes() + scale.resident_bytes() + offset.resident_bytes();
     }
     AlignedBuffer<int8_t> codes;
     AlignedBuffer<float> scale, offset;
   };
-  struct Panel {  // of one worker
+  struct Panel {                 // of one worker
+    void Reserve(int64_t cols);  // of `rows` and `packed`
     AlignedBuffer<float> floats, scale;
     Rows rows, packed;  // one after the other, and side by side
   };
@@ -54,8 +54,7 @@ class Linear {
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
-  void MultiplyStatic(const Matrix& w, const kernels::PlaneRows& x, int64_t begin, int64_t rows, Panel& panel, float* y,
-                      int64_t y_stride);
+  void MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
 
   Context context_;
   const float* x_ = nullptr;

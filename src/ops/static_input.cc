@@ -1,10 +1,16 @@
 #include "ops/static_input.h"
 
+#include <algorithm>
+
 #include "quant/codes.h"
 
 namespace carat::ops {
 
 namespace {
+
+constexpr int64_t kTile = kernels::kTileTokens;
+
+int64_t Tiles(int64_t tokens) { return (tokens + kTile - 1) / kTile; }
 
 int64_t PlaneBytes(int64_t cols, int planes) {
   const int64_t codes = (cols + planes - 1) / planes;
@@ -13,41 +19,56 @@ int64_t PlaneBytes(int64_t cols, int planes) {
 
 }  // namespace
 
-StaticInput::StaticInput(const Context& context, int64_t max_tokens, int64_t max_cols)
-    : context_(context),
-      dealt_(
-          static_cast<size_t>(max_tokens * 4 * PlaneBytes(max_cols, 4))),  // the most that any number of planes takes
-      scales_(static_cast<size_t>(max_tokens)),
-      sums_(static_cast<size_t>(max_tokens)) {
-  for (int worker = 0; worker < context.pool->size(); ++worker) codes_.emplace_back(static_cast<size_t>(max_cols));
+StaticInput::StaticInput(const Context& context)
+    : context_(context), unpacked_(static_cast<size_t>(context.pool->size())) {}
+
+void StaticInput::Reserve(int64_t max_tokens, int64_t max_cols) {
+  // A single token takes most with four planes.
+  codes_.Reserve(
+      static_cast<size_t>(std::max(4 * PlaneBytes(max_cols, 4), Tiles(max_tokens) * kTile * CodeColumns(max_cols))));
+  rows_.Reserve(static_cast<size_t>(Tiles(max_tokens) * kTile));
+  for (AlignedBuffer<int8_t>& rows : unpacked_)
+    rows.Reserve(static_cast<size_t>(std::min(max_tokens, kTile) * CodeColumns(max_cols)));
 }
 
 uint64_t StaticInput::scratch_bytes() const {
-  uint64_t bytes = dealt_.resident_bytes() + scales_.resident_bytes() + sums_.resident_bytes();
-  for (const AlignedBuffer<int8_t>& codes : codes_) bytes += codes.resident_bytes();
+  uint64_t bytes = codes_.resident_bytes() + rows_.resident_bytes();
+  for (const AlignedBuffer<int8_t>& rows : unpacked_) bytes += rows.resident_bytes();
   return bytes;
 }
 
-kernels::PlaneRows StaticInput::Round(const Matrix& w, const float* x, int64_t tokens) {
-  const int planes = 8 / quant::CodeBits(w.type);
-  if (scale_ != w.input_scale || planes_ != planes) {
-    scale_ = w.input_scale;
-    planes_ = planes;
-    plane_ = PlaneBytes(w.cols, planes);
-    dealt_.Reserve(static_cast<size_t>(tokens * planes * plane_));
-    context_.pool->ParallelFor(tokens, [&](int64_t t, int worker) {
-      AlignedBuffer<int8_t>& codes = codes_[static_cast<size_t>(worker)];
-      codes.Reserve(static_cast<size_t>(w.cols));
-      scales_.data()[t] = context_.kernels->quantize_static(x + t * w.cols, w.cols, scale_, codes.data());
-      sums_.data()[t] =
-          context_.kernels->deal_codes(codes.data(), w.cols, planes, plane_, dealt_.data() + t * planes * plane_);
-    });
-  }
-  return {.codes = dealt_.data(),
-          .codes_stride = planes_ * plane_,
-          .plane = plane_,
-          .scale = scales_.data(),
-          .sum = sums_.data()};
+void StaticInput::Round(const Matrix& w, const float* x, int64_t tokens) {
+  const int planes = tokens == 1 ? 8 / quant::CodeBits(w.type) : 0;
+  if (scale_ == w.input_scale && planes_ == planes) return;
+  scale_ = w.input_scale;
+  planes_ = planes;
+  Reserve(tokens, w.cols);
+  if (planes != 0)
+    Deal(x, w.cols, planes);
+  else
+    Pack(x, tokens, w.cols);
+}
+
+void StaticInput::Deal(const float* x, int64_t cols, int planes) {
+  plane_ = PlaneBytes(cols, planes);
+  int8_t* codes = unpacked_[0].data();
+  rows_.data()[0] = context_.kernels->quantize_static(x, cols, scale_, codes);
+  context_.kernels->deal_codes(codes, cols, planes, plane_, codes_.data());
+}
+
+void StaticInput::Pack(const float* x, int64_t tokens, int64_t cols) {
+  const int64_t columns = CodeColumns(cols);
+  context_.pool->ParallelFor(Tiles(tokens), [&](int64_t tile, int worker) {
+    int8_t* codes = unpacked_[static_cast<size_t>(worker)].data();
+    kernels::StaticRow* rows = rows_.data() + tile * kTile;
+    const int64_t count = std::min(kTile, tokens - tile * kTile);
+    for (int64_t r = 0; r < count; ++r) {
+      rows[r] = context_.kernels->quantize_static(x + (tile * kTile + r) * cols, cols, scale_, codes + r * columns);
+      std::fill(codes + r * columns + cols, codes + (r + 1) * columns, int8_t{0});
+    }
+    std::fill(rows + count, rows + kTile, kernels::StaticRow{});
+    context_.kernels->pack_code_tile(codes, count, columns, codes_.data() + tile * kTile * columns);
+  });
 }
 
 }  // namespace carat::ops

@@ -2,6 +2,7 @@
 #include "quant/codes.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/reference/reference.h"
@@ -37,41 +38,58 @@ void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(codes[i]) * scale;
 }
 
-float QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) {
+StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) {
   bool nan = false;
+  int32_t sum = 0;
   for (int64_t i = 0; i < n; ++i) {
     const float code = RoundToCode(x[i], scale);
     nan = nan || code != code;
     codes[i] = code != code ? int8_t{0} : static_cast<int8_t>(code);
+    sum += codes[i];
   }
-  return nan ? std::numeric_limits<float>::quiet_NaN() : scale;
+  return {.scale = nan ? std::numeric_limits<float>::quiet_NaN() : scale, .sum = sum};
 }
 
 void RoundStatic(float* x, int64_t n, float scale) {
   for (int64_t i = 0; i < n; ++i) x[i] = RoundToCode(x[i], scale) * scale;
 }
 
-int32_t DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out) {
-  int32_t sum = 0;
+void DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out) {
   for (int64_t i = 0; i < planes * plane; ++i) {
     const int64_t k = i % plane * planes + i / plane;
     out[i] = k < n ? codes[k] : int8_t{0};
-    sum += out[i];
   }
-  return sum;
+}
+
+void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile) {
+  for (int64_t i = 0; i < k; i += 4)
+    for (int64_t t = 0; t < kTileTokens; ++t, tile += 4)
+      if (t < tokens)
+        std::memcpy(tile, codes + t * k + i, 4);
+      else
+        std::memset(tile, 0, 4);
 }
 
 template <Type kType>
-void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
-               int64_t y_stride) {
+void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y) {
   constexpr int kBits = quant::CodeBits(kType), kPlanes = 8 / kBits;
+  for (int64_t n = 0; n < rows; ++n) {
+    const std::byte* row = w.packed + n * w.row_bytes;
+    int32_t sum = 0;
+    for (int64_t i = 0; i < k; ++i) sum += Code<kBits>(row, i) * x.codes[i % kPlanes * x.plane + i / kPlanes];
+    y[n] = static_cast<float>(sum) * (x.row.scale * w.scale[n]);
+  }
+}
+
+void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride) {
   for (int64_t t = 0; t < tokens; ++t) {
-    const int8_t* token = x.codes + t * x.codes_stride;
+    const int8_t* token = x.codes + t / kTileTokens * kTileTokens * k + t % kTileTokens * 4;
     for (int64_t n = 0; n < rows; ++n) {
-      const std::byte* row = w.packed + n * w.row_bytes;
       int32_t sum = 0;
-      for (int64_t i = 0; i < k; ++i) sum += Code<kBits>(row, i) * token[i % kPlanes * x.plane + i / kPlanes];
-      y[t * y_stride + n] = static_cast<float>(sum) * (x.scale[t] * w.scale[n]);
+      for (int64_t i = 0; i < k; ++i)
+        sum += w.codes[(i / 4 * kPanelRows + n) * 4 + i % 4] * token[i / 4 * kTileTokens * 4 + i % 4];
+      y[t * y_stride + n] = static_cast<float>(sum) * (x.rows[t].scale * w.scale[n]);
     }
   }
 }
@@ -79,8 +97,8 @@ void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t toke
 template void UnpackCodes<Type::kC8>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC4>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC2>(const std::byte*, int64_t, int8_t*);
-template void GemmCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
-template void GemmCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
-template void GemmCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
+template void GemvCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void GemvCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void GemvCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
 
 }  // namespace carat::kernels::reference

@@ -29,11 +29,13 @@ void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tok
 template <quant::Type kType>
 void UnpackCodes(const std::byte* packed, int64_t n, int8_t* codes);
 void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y);
-float QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes);
+StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes);
 void RoundStatic(float* x, int64_t n, float scale);
-int32_t DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+void DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
+void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);
 template <quant::Type kType>
-void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
+void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
+void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
 
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);

@@ -20,7 +20,8 @@ void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, i
 
 // `kType`: the formats of quant/codes.h.
 template <quant::Type kType>
-void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
+void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
+void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);

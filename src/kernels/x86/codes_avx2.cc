@@ -80,37 +80,47 @@ CARAT_INLINE __m256 RoundToCodes(__m256 x, __m256 scale) {
   return _mm256_min_ps(_mm256_set1_ps(127.0f), _mm256_max_ps(_mm256_set1_ps(-128.0f), rounded));
 }
 
-// 32 codes; notes the lanes that met a NaN.
-CARAT_INLINE __m256i Quantize32(const __m256 x[4], __m256 scale, __m256& nan) {
+// 32 codes; notes the lanes that met a NaN, and adds the codes to eight sums.
+CARAT_INLINE __m256i Quantize32(const __m256 x[4], __m256 scale, __m256& nan, __m256i& sums) {
   __m256i q[4];
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     const __m256 code = RoundToCodes(x[i], scale);
     const __m256 no_number = _mm256_cmp_ps(code, code, _CMP_UNORD_Q);
     nan = _mm256_or_ps(nan, no_number);
     q[i] = _mm256_cvtps_epi32(_mm256_andnot_ps(no_number, code));
+    sums = _mm256_add_epi32(sums, q[i]);
   }
   const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
   return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
+CARAT_INLINE int32_t AddLanes(__m256i lanes) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1))));
+}
+
 }  // namespace
 
-float QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) {
+StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) {
   const __m256 step = _mm256_set1_ps(scale);
   __m256 nan = _mm256_setzero_ps();
+  __m256i sums = _mm256_setzero_si256();
   __m256 v[4];
   int64_t i = 0;
   for (; i + 32 <= n; i += 32) {
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) v[j] = _mm256_loadu_ps(x + i + 8 * j);
-    Store32(codes + i, Quantize32(v, step, nan));
+    Store32(codes + i, Quantize32(v, step, nan, sums));
   }
   if (i < n) {
     for (int j = 0; j < 4; ++j) v[j] = LoadF32::LoadFirst(x + i + 8 * j, n - i - 8 * j);
     alignas(32) int8_t last[32];
-    Store32(last, Quantize32(v, step, nan));
+    Store32(last, Quantize32(v, step, nan, sums));
     for (int j = 0; i < n; ++i, ++j) codes[i] = last[j];
   }
-  return _mm256_movemask_ps(nan) != 0 ? __builtin_nanf("") : scale;
+  return {.scale = _mm256_movemask_ps(nan) != 0 ? __builtin_nanf("") : scale, .sum = AddLanes(sums)};
 }
 
 void RoundStatic(float* x, int64_t n, float scale) {
@@ -133,15 +143,11 @@ CARAT_INLINE __m256i EveryOther(__m256i a, __m256i b, int remainder) {
   return _mm256_permute4x64_epi64(both, _MM_SHUFFLE(3, 1, 2, 0));
 }
 
-// Deals 32 * kPlanes codes to 32 of each plane, and adds them to eight sums.
+// Deals 32 * kPlanes codes to 32 of each plane.
 template <int kPlanes>
-CARAT_INLINE __m256i Deal32(const int8_t* codes, int64_t plane, int8_t* out, __m256i sums) {
+CARAT_INLINE void Deal32(const int8_t* codes, int64_t plane, int8_t* out) {
   __m256i v[4];
-  for (int i = 0; i < kPlanes; ++i) {
-    v[i] = Load32(codes + 32 * i);
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v[i]);
-    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
+  for (int i = 0; i < kPlanes; ++i) v[i] = Load32(codes + 32 * i);
   if constexpr (kPlanes == 2) {
     const __m256i a = v[0], b = v[1];
     for (int i = 0; i < 2; ++i) v[i] = EveryOther(a, b, i);
@@ -154,146 +160,74 @@ CARAT_INLINE __m256i Deal32(const int8_t* codes, int64_t plane, int8_t* out, __m
     }
   }
   for (int i = 0; i < kPlanes; ++i) Store32(out + i * plane, v[i]);
-  return sums;
-}
-
-CARAT_INLINE int32_t AddLanes(__m256i lanes) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1))));
 }
 
 template <int kPlanes>
-CARAT_INLINE int32_t Deal(const int8_t* codes, int64_t n, int64_t plane, int8_t* out) {
-  __m256i sums = _mm256_setzero_si256();
+CARAT_INLINE void Deal(const int8_t* codes, int64_t n, int64_t plane, int8_t* out) {
   int64_t at = 0;  // in a plane
-  for (; (at + 32) * kPlanes <= n; at += 32) sums = Deal32<kPlanes>(codes + at * kPlanes, plane, out + at, sums);
+  for (; (at + 32) * kPlanes <= n; at += 32) Deal32<kPlanes>(codes + at * kPlanes, plane, out + at);
   for (; at < plane; at += 32) {
     int8_t last[32 * kPlanes] = {};
     for (int64_t i = at * kPlanes; i < n && i < (at + 32) * kPlanes; ++i) last[i - at * kPlanes] = codes[i];
-    sums = Deal32<kPlanes>(last, plane, out + at, sums);
+    Deal32<kPlanes>(last, plane, out + at);
   }
-  return AddLanes(sums);
 }
 
 }  // namespace
 
-int32_t DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out) {
+void DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out) {
   if (planes == 1) return Deal<1>(codes, n, plane, out);
   return planes == 2 ? Deal<2>(codes, n, plane, out) : Deal<4>(codes, n, plane, out);
 }
 
 namespace {
 
-// Adds the products of 32 packed bytes of each of kRows rows with their codes of each of kTokens tokens. Codes of 4 and
-// 2 bits are unsigned here, which the 16 bits of vpmaddubsw's sums have room for: 2 planes of 2 * 15 * 128, or 4 of
-// 2 * 3 * 128.
-template <int kBits, int kRows, int kTokens>
-CARAT_INLINE void AddNarrow(const std::byte* const rows[kRows], const PlaneRows& x, const int8_t* tokens,
-                            __m256i sum[kRows][kTokens]) {
-  __m256i packed[kRows], pairs[kRows][kTokens];
+// The products of 32 packed bytes with a token's codes. Codes of 4 and 2 bits are unsigned here, which the 16 bits of
+// vpmaddubsw's sums have room for: 2 planes of 2 * 15 * 128, or 4 of 2 * 3 * 128.
+template <int kBits>
+CARAT_INLINE __m256i Products(__m256i packed, const int8_t* token, int64_t plane) {
+  __m256i pairs = _mm256_maddubs_epi16(PlaneOf<kBits>(packed, 0), Load32(token));
 #pragma GCC unroll 4
-  for (int n = 0; n < kRows; ++n) {
-    packed[n] = Load32(rows[n]);
-    for (int t = 0; t < kTokens; ++t) pairs[n][t] = _mm256_setzero_si256();
-  }
-#pragma GCC unroll 4
-  for (int p = 0; p < 8 / kBits; ++p) {
-    __m256i plane[kRows];
-#pragma GCC unroll 4
-    for (int n = 0; n < kRows; ++n) plane[n] = PlaneOf<kBits>(packed[n], p);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      const __m256i token = Load32(tokens + t * x.codes_stride + p * x.plane);
-#pragma GCC unroll 4
-      for (int n = 0; n < kRows; ++n)
-        pairs[n][t] = _mm256_add_epi16(pairs[n][t], _mm256_maddubs_epi16(plane[n], token));
-    }
-  }
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (int n = 0; n < kRows; ++n)
-    for (int t = 0; t < kTokens; ++t) sum[n][t] = _mm256_add_epi32(sum[n][t], _mm256_madd_epi16(pairs[n][t], ones));
+  for (int p = 1; p < 8 / kBits; ++p)
+    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(PlaneOf<kBits>(packed, p), Load32(token + p * plane)));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
 // The same of 8-bit codes, which fill their range: -128 * -128 needs factors of 16 bits.
-template <int kRows, int kTokens>
-CARAT_INLINE void AddWide(const std::byte* const rows[kRows], const PlaneRows& x, const int8_t* tokens,
-                          __m256i sum[kRows][kTokens]) {
-  for (int half = 0; half < 2; ++half) {
-    __m256i row[kRows];
-    for (int n = 0; n < kRows; ++n)
-      row[n] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[n] + 16 * half)));
-    for (int t = 0; t < kTokens; ++t) {
-      const void* codes = tokens + t * x.codes_stride + 16 * half;
-      const __m256i token = _mm256_cvtepi8_epi16(_mm_loadu_si128(static_cast<const __m128i*>(codes)));
-      for (int n = 0; n < kRows; ++n) sum[n][t] = _mm256_add_epi32(sum[n][t], _mm256_madd_epi16(row[n], token));
-    }
-  }
-}
-
-template <int kBits, int kRows, int kTokens>
-CARAT_INLINE void AddProducts(const std::byte* const rows[kRows], const PlaneRows& x, const int8_t* tokens,
-                              __m256i sum[kRows][kTokens]) {
-  if constexpr (kBits == 8)
-    AddWide<kRows, kTokens>(rows, x, tokens, sum);
-  else
-    AddNarrow<kBits, kRows, kTokens>(rows, x, tokens, sum);
-}
-
-template <int kBits, int kRows, int kTokens>
-CARAT_INLINE void CodeTile(const CodeRows& w, int64_t n0, const PlaneRows& x, int64_t t0, int64_t k, float* y,
-                           int64_t y_stride) {
-  const int64_t bytes = (k * kBits + 7) / 8;
-  const int8_t* tokens = x.codes + t0 * x.codes_stride;
-  __m256i sum[kRows][kTokens];
-  const std::byte* rows[kRows];
-  for (int n = 0; n < kRows; ++n) {
-    rows[n] = w.packed + (n0 + n) * w.row_bytes;
-    for (int t = 0; t < kTokens; ++t) sum[n][t] = _mm256_setzero_si256();
-  }
-  int64_t at = 0;
-  for (; at + 32 <= bytes; at += 32) {
-    AddProducts<kBits, kRows, kTokens>(rows, x, tokens + at, sum);
-    for (int n = 0; n < kRows; ++n) rows[n] += 32;
-  }
-  if (at < bytes) {  // what is beyond the end of a row meets activations of zero
-    alignas(32) std::byte last[kRows][32] = {};
-    for (int n = 0; n < kRows; ++n) {
-      for (int64_t i = 0; i < bytes - at; ++i) last[n][i] = rows[n][i];
-      rows[n] = last[n];
-    }
-    AddProducts<kBits, kRows, kTokens>(rows, x, tokens + at, sum);
-  }
-  for (int t = 0; t < kTokens; ++t) {
-    // The offset of unsigned codes. Sums wrap around on the way, if they must, and end exact.
-    const uint32_t offset = kBits == 8 ? 0 : static_cast<uint32_t>(x.sum[t0 + t]) << (kBits - 1);
-    for (int n = 0; n < kRows; ++n) {
-      const auto exact = static_cast<int32_t>(static_cast<uint32_t>(AddLanes(sum[n][t])) - offset);
-      y[(t0 + t) * y_stride + n0 + n] = static_cast<float>(exact) * (x.scale[t0 + t] * w.scale[n0 + n]);
-    }
-  }
-}
-
-template <int kBits, int kTokens>
-CARAT_INLINE void CodeStrip(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t t, int64_t k, float* y,
-                            int64_t y_stride) {
-  // A single token's rows one after the other, so that the memory is read as one stream; what 2 x 2 sums need fills the
-  // 16 registers.
-  constexpr int kRows = kTokens;
-  int64_t n = 0;
-  for (; n + kRows <= rows; n += kRows) CodeTile<kBits, kRows, kTokens>(w, n, x, t, k, y, y_stride);
-  for (; n < rows; ++n) CodeTile<kBits, 1, kTokens>(w, n, x, t, k, y, y_stride);
+template <>
+CARAT_INLINE __m256i Products<8>(__m256i packed, const int8_t* token, int64_t) {
+  const __m256i codes = Load32(token);
+  const auto half = [](__m256i a, __m256i b, int i) __attribute__((always_inline)) {
+    const __m128i a_half = i == 0 ? _mm256_castsi256_si128(a) : _mm256_extracti128_si256(a, 1);
+    const __m128i b_half = i == 0 ? _mm256_castsi256_si128(b) : _mm256_extracti128_si256(b, 1);
+    return _mm256_madd_epi16(_mm256_cvtepi8_epi16(a_half), _mm256_cvtepi8_epi16(b_half));
+  };
+  return _mm256_add_epi32(half(packed, codes, 0), half(packed, codes, 1));
 }
 
 }  // namespace
 
+// One row after the other, so that the memory is read as one stream.
 template <Type kType>
-void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
-               int64_t y_stride) {
+void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y) {
   constexpr int kBits = quant::CodeBits(kType);
-  int64_t t = 0;
-  for (; t + 2 <= tokens; t += 2) CodeStrip<kBits, 2>(w, rows, x, t, k, y, y_stride);
-  if (t < tokens) CodeStrip<kBits, 1>(w, rows, x, t, k, y, y_stride);
+  const int64_t bytes = (k * kBits + 7) / 8;
+  // What unsigned codes add too much. Sums wrap around on the way, if they must, and end exact.
+  const uint32_t offset = kBits == 8 ? 0 : static_cast<uint32_t>(x.row.sum) << (kBits - 1);
+  for (int64_t n = 0; n < rows; ++n) {
+    const std::byte* row = w.packed + n * w.row_bytes;
+    __m256i sum = _mm256_setzero_si256();
+    int64_t at = 0;
+    for (; at + 32 <= bytes; at += 32)
+      sum = _mm256_add_epi32(sum, Products<kBits>(Load32(row + at), x.codes + at, x.plane));
+    if (at < bytes) {  // what is beyond the end of a row meets activations of zero
+      alignas(32) std::byte last[32] = {};
+      for (int64_t i = 0; i < bytes - at; ++i) last[i] = row[at + i];
+      sum = _mm256_add_epi32(sum, Products<kBits>(Load32(last), x.codes + at, x.plane));
+    }
+    const auto exact = static_cast<int32_t>(static_cast<uint32_t>(AddLanes(sum)) - offset);
+    y[n] = static_cast<float>(exact) * (x.row.scale * w.scale[n]);
+  }
 }
 
 namespace {
@@ -396,8 +330,8 @@ void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, flo
 template void UnpackCodes<Type::kC8>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC4>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC2>(const std::byte*, int64_t, int8_t*);
-template void GemmCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
-template void GemmCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
-template void GemmCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
+template void GemvCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void GemvCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void GemvCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
 
 }  // namespace carat::kernels::avx2

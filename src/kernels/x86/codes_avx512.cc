@@ -1,4 +1,4 @@
-// Products of the code formats: exact ones with VNNI, and a single token's with floats.
+// Products of one token with the code formats: exact ones with VNNI, and with floats.
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/vector_avx512.h"
 #include "quant/codes.h"
@@ -8,33 +8,9 @@ namespace {
 
 using quant::Type;
 
-CARAT_INLINE __m512i Load64(const void* p) { return _mm512_loadu_si512(p); }
-
-// The first `count` of 64 bytes, zeros behind them; count >= 64: all.
-CARAT_INLINE __m512i LoadFirst64(const void* p, int64_t count) {
-  return _mm512_maskz_loadu_epi8(count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1, p);
-}
-
-// Plane p of 64 packed bytes: their p-th codes as unsigned numbers, code + 2^(kBits-1).
-template <int kBits>
-CARAT_INLINE __m512i PlaneOf(__m512i packed, int p) {
-  if constexpr (kBits == 8)
-    return _mm512_xor_si512(packed, _mm512_set1_epi8(-128));
-  else
-    return _mm512_and_si512(_mm512_srli_epi16(packed, static_cast<unsigned>(kBits * p)),
-                            _mm512_set1_epi8((1 << kBits) - 1));
-}
-
-// Sums of unsigned codes to sums of codes. They wrap around on the way, if they must, and end exact.
-template <int kBits>
-CARAT_INLINE float Exact(int32_t sum, int32_t token_sum, float token_scale, float row_scale) {
-  const uint32_t offset = static_cast<uint32_t>(token_sum) << (kBits - 1);
-  return static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(sum) - offset)) * (token_scale * row_scale);
-}
-
 CARAT_INLINE __m256i Load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-// The same of 32 packed bytes.
+// Plane p of 32 packed bytes: their p-th codes as unsigned numbers, code + 2^(kBits-1).
 template <int kBits>
 CARAT_INLINE __m256i PlaneOf(__m256i packed, int p) {
   if constexpr (kBits == 8)
@@ -49,13 +25,16 @@ CARAT_INLINE int32_t AddLanes(__m256i lanes) {
   return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1))));
 }
 
-// One token, one row after the other: the memory is read as one stream. By 32 bytes: tensors of these files begin where
-// they like, and of loads of 64 bytes each would then touch two cache lines.
-template <int kBits>
-CARAT_INLINE void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t t, int64_t k, float* y) {
-  constexpr int kPlanes = 8 / kBits;
+}  // namespace
+
+// One row after the other: the memory is read as one stream. By 32 bytes: tensors of these files begin where they like,
+// and of loads of 64 bytes each would then touch two cache lines.
+template <Type kType>
+void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y) {
+  constexpr int kBits = quant::CodeBits(kType), kPlanes = 8 / kBits;
   const int64_t bytes = (k * kBits + 7) / 8;
-  const int8_t* token = x.codes + t * x.codes_stride;
+  // What unsigned codes add too much. Sums wrap around on the way, if they must, and end exact.
+  const uint32_t offset = static_cast<uint32_t>(x.row.sum) << (kBits - 1);
   for (int64_t n = 0; n < rows; ++n) {
     const std::byte* row = w.packed + n * w.row_bytes;
     __m256i sum[kPlanes];  // so that products do not wait for each other
@@ -63,69 +42,15 @@ CARAT_INLINE void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRows& x,
     const auto add = [&](__m256i packed, int64_t at) __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int p = 0; p < kPlanes; ++p)
-        sum[p] = _mm256_dpbusd_epi32(sum[p], PlaneOf<kBits>(packed, p), Load32(token + p * x.plane + at));
+        sum[p] = _mm256_dpbusd_epi32(sum[p], PlaneOf<kBits>(packed, p), Load32(x.codes + p * x.plane + at));
     };
     int64_t at = 0;
     for (; at + 32 <= bytes; at += 32) add(Load32(row + at), at);
     if (at < bytes) add(_mm256_maskz_loadu_epi8((uint32_t{1} << (bytes - at)) - 1, row + at), at);
     for (int p = 1; p < kPlanes; ++p) sum[0] = _mm256_add_epi32(sum[0], sum[p]);
-    y[n] = Exact<kBits>(AddLanes(sum[0]), x.sum[t], x.scale[t], w.scale[n]);
+    const auto exact = static_cast<int32_t>(static_cast<uint32_t>(AddLanes(sum[0])) - offset);
+    y[n] = static_cast<float>(exact) * (x.row.scale * w.scale[n]);
   }
-}
-
-// kRows rows by kTokens tokens.
-template <int kBits, int kRows, int kTokens>
-CARAT_INLINE void CodeTile(const CodeRows& w, int64_t n0, const PlaneRows& x, int64_t t0, int64_t k, float* y,
-                           int64_t y_stride) {
-  const int64_t bytes = (k * kBits + 7) / 8;
-  const std::byte* row = w.packed + n0 * w.row_bytes;
-  const int8_t* token = x.codes + t0 * x.codes_stride;
-  __m512i sum[kRows][kTokens];
-  for (int n = 0; n < kRows; ++n)
-    for (int t = 0; t < kTokens; ++t) sum[n][t] = _mm512_setzero_si512();
-  for (int64_t at = 0; at < bytes; at += 64) {
-    __m512i packed[kRows];
-#pragma GCC unroll 4
-    for (int n = 0; n < kRows; ++n) packed[n] = LoadFirst64(row + n * w.row_bytes + at, bytes - at);
-#pragma GCC unroll 4
-    for (int p = 0; p < 8 / kBits; ++p) {
-      __m512i plane[kRows];
-#pragma GCC unroll 4
-      for (int n = 0; n < kRows; ++n) plane[n] = PlaneOf<kBits>(packed[n], p);
-#pragma GCC unroll 4
-      for (int t = 0; t < kTokens; ++t) {
-        const __m512i codes = Load64(token + t * x.codes_stride + p * x.plane + at);
-#pragma GCC unroll 4
-        for (int n = 0; n < kRows; ++n) sum[n][t] = _mm512_dpbusd_epi32(sum[n][t], plane[n], codes);
-      }
-    }
-  }
-  for (int t = 0; t < kTokens; ++t)
-    for (int n = 0; n < kRows; ++n)
-      y[(t0 + t) * y_stride + n0 + n] =
-          Exact<kBits>(_mm512_reduce_add_epi32(sum[n][t]), x.sum[t0 + t], x.scale[t0 + t], w.scale[n0 + n]);
-}
-
-template <int kBits, int kTokens>
-CARAT_INLINE void CodeStrip(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t t, int64_t k, float* y,
-                            int64_t y_stride) {
-  int64_t n = 0;
-  for (; n + 4 <= rows; n += 4) CodeTile<kBits, 4, kTokens>(w, n, x, t, k, y, y_stride);
-  for (; n < rows; ++n) CodeTile<kBits, 1, kTokens>(w, n, x, t, k, y, y_stride);
-}
-
-}  // namespace
-
-template <Type kType>
-void GemmCodes(const CodeRows& w, int64_t rows, const PlaneRows& x, int64_t tokens, int64_t k, float* y,
-               int64_t y_stride) {
-  constexpr int kBits = quant::CodeBits(kType);
-  if (tokens == 1) return GemvCodes<kBits>(w, rows, x, 0, k, y);
-  int64_t t = 0;
-  for (; t + 4 <= tokens; t += 4) CodeStrip<kBits, 4>(w, rows, x, t, k, y, y_stride);
-  if (tokens - t == 3) CodeStrip<kBits, 3>(w, rows, x, t, k, y, y_stride);
-  if (tokens - t == 2) CodeStrip<kBits, 2>(w, rows, x, t, k, y, y_stride);
-  if (tokens - t == 1) CodeStrip<kBits, 1>(w, rows, x, t, k, y, y_stride);
 }
 
 namespace {
@@ -215,8 +140,8 @@ void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, flo
   for (; n < rows; ++n) GroupRows<1>(w, n, x, k, y);
 }
 
-template void GemmCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
-template void GemmCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
-template void GemmCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRows&, int64_t, int64_t, float*, int64_t);
+template void GemvCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void GemvCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void GemvCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
 
 }  // namespace carat::kernels::avx512

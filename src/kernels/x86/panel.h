@@ -6,6 +6,9 @@
 //   kVectors      vectors that share what is loaded of a token
 //   Ints, Floats  kRows numbers
 //   Codes         four codes of each row, ready to be multiplied
+// A level of code sums (CodeProducts) has besides:
+//   kLift         what its Codes have too much
+//   Part          kRows sums of up to 32 columns, in whatever form they grow fastest
 #pragma once
 
 #include <cstdint>
@@ -25,8 +28,24 @@ struct Lanes {
   typename Level::Floats at[kTokens][kVectors];
 };
 
-// The products of a group's codes, summed: exact. `x` points at the group's first codes of the tile, `w` at the
-// panel's.
+// Adds the products of kColumns columns' codes to `sum`, exactly. `x` points at their first codes of the tile, `w` at
+// the panel's.
+template <typename Level, int kColumns, int kVectors, int kTokens, typename Sum>
+CARAT_INLINE void AddProducts(const int8_t* w, const int8_t (*x)[kTileTokens][4], Sum (&sum)[kTokens][kVectors]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < kColumns / 4; ++i) {
+    typename Level::Codes four[kVectors];
+    for (int v = 0; v < kVectors; ++v) four[v] = Level::LoadCodes(w + (i * kPanelRows + v * Level::kRows) * 4);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t) {
+      int32_t token = 0;
+      __builtin_memcpy(&token, x[i][t], sizeof(token));
+      for (int v = 0; v < kVectors; ++v) sum[t][v] = Level::Dot(sum[t][v], four[v], token);
+    }
+  }
+}
+
+// The sums of a group.
 template <typename Level, int kGroup, int kVectors, int kTokens>
 CARAT_INLINE Sums<Level, kVectors, kTokens> GroupSums(const int8_t* w, const int8_t (*x)[kTileTokens][4],
                                                       const int32_t* lift) {
@@ -34,17 +53,7 @@ CARAT_INLINE Sums<Level, kVectors, kTokens> GroupSums(const int8_t* w, const int
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t)
     for (int v = 0; v < kVectors; ++v) sum.at[t][v] = Level::Start(lift[t]);
-#pragma GCC unroll 8
-  for (int i = 0; i < kGroup / 4; ++i) {
-    typename Level::Codes four[kVectors];
-    for (int v = 0; v < kVectors; ++v) four[v] = Level::LoadCodes(w + (i * kPanelRows + v * Level::kRows) * 4);
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) {
-      int32_t token = 0;
-      __builtin_memcpy(&token, x[i][t], sizeof(token));
-      for (int v = 0; v < kVectors; ++v) sum.at[t][v] = Level::Dot(sum.at[t][v], four[v], token);
-    }
-  }
+  AddProducts<Level, kGroup, kVectors, kTokens>(w, x, sum.at);
   return sum;
 }
 
@@ -127,6 +136,62 @@ CARAT_INLINE void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles
   if (small) return PanelProducts<Level, 16, false>(w, rows, tiles, tokens, k, y, y_stride);
   if (offset) return PanelProducts<Level, 32, true>(w, rows, tiles, tokens, k, y, y_stride);
   PanelProducts<Level, 32, false>(w, rows, tiles, tokens, k, y, y_stride);
+}
+
+// Code sums: the first kTokens tokens of a tile, of which `tokens` are wanted, by the rows of kVectors vectors, of
+// which `rows` are. Sums wrap around on the way, if they must, and end exact.
+template <typename Level, int kVectors, int kTokens>
+CARAT_INLINE void CodeTile(const S8Panel& w, int64_t first_row, int64_t rows, const int8_t (*tile)[kTileTokens][4],
+                           const StaticRow* x, int64_t tokens, int64_t k, float* y, int64_t y_stride) {
+  typename Level::Ints sum[kTokens][kVectors];
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) {
+    const uint32_t start = 0 - Level::kLift * static_cast<uint32_t>(x[t].sum);
+    for (int v = 0; v < kVectors; ++v) sum[t][v] = Level::Start(static_cast<int32_t>(start));
+  }
+  const int8_t* codes = w.codes + first_row * 4;
+  for (int64_t i = 0; i < k; i += 32, codes += 32 * kPanelRows, tile += 8) {
+    typename Level::Part part[kTokens][kVectors];
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t)
+      for (int v = 0; v < kVectors; ++v) part[t][v] = Level::Begin(sum[t][v]);
+    AddProducts<Level, 32, kVectors, kTokens>(codes, tile, part);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTokens; ++t)
+      for (int v = 0; v < kVectors; ++v) sum[t][v] = Level::End(sum[t][v], part[t][v]);
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t)
+    for (int v = 0; v < kVectors; ++v) {
+      if (t >= tokens) continue;
+      const auto scale = Level::Multiply(Level::Load(w.scale + first_row + v * Level::kRows), x[t].scale);
+      Level::StoreFirst(y + t * y_stride + v * Level::kRows, rows - v * Level::kRows,
+                        Level::Multiply(Level::ToFloats(sum[t][v]), scale));
+    }
+}
+
+template <typename Level, int kTokens>
+CARAT_INLINE void CodeStrip(const S8Panel& w, int64_t rows, const int8_t (*tile)[kTileTokens][4], const StaticRow* x,
+                            int64_t tokens, int64_t k, float* y, int64_t y_stride) {
+  constexpr int kStep = Level::kRows * Level::kVectors;
+  int64_t n = 0;
+  for (; n + kStep - Level::kRows < rows; n += kStep)
+    CodeTile<Level, Level::kVectors, kTokens>(w, n, rows - n, tile, x, tokens, k, y + n, y_stride);
+  if (n < rows) CodeTile<Level, 1, kTokens>(w, n, rows - n, tile, x, tokens, k, y + n, y_stride);
+}
+
+template <typename Level>
+CARAT_INLINE void CodeProducts(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
+                               int64_t y_stride) {
+  const auto* tile = reinterpret_cast<const int8_t(*)[kTileTokens][4]>(x.codes);
+  const StaticRow* row = x.rows;
+  for (; tokens > kTileTokens / 2; tokens -= kTileTokens) {
+    CodeStrip<Level, kTileTokens>(w, rows, tile, row, tokens, k, y, y_stride);
+    tile += k / 4;
+    row += kTileTokens;
+    y += kTileTokens * y_stride;
+  }
+  if (tokens > 0) CodeStrip<Level, kTileTokens / 2>(w, rows, tile, row, tokens, k, y, y_stride);
 }
 
 // to[i][r] = from[r][i] ^ flip, of `n` numbers of 32 bits in each of `rows` rows; zeros ^ flip in the rows up to
