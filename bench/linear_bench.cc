@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
 #include "ops/linear.h"
@@ -41,7 +42,8 @@ std::vector<std::byte> RandomWeights(uint64_t size_bytes) {
   return bytes;
 }
 
-double BestSeconds(ops::Linear& linear, const ops::Matrix& w, const std::vector<float>& x, int64_t tokens, int rounds) {
+double BestSeconds(ops::Linear& linear, const ops::Matrix& w, const AlignedBuffer<float>& x, int64_t tokens,
+                   int rounds) {
   std::vector<float> y(static_cast<size_t>(w.rows * tokens));
   double best = 1e30;
   for (int round = 0; round < rounds; ++round) {
@@ -67,12 +69,12 @@ void Measure(const kernels::Kernels& table, quant::Type type, const std::vector<
     if (type != quant::Type::kG4) all.input_scale = all.output_scale = 0.04f;
   }
   const ops::Matrix w = all.Rows(0, rows);
-  std::vector<float> x(static_cast<size_t>(tokens * kCols));
+  AlignedBuffer<float> x(static_cast<size_t>(tokens * kCols));
   std::mt19937 random(2);
-  for (float& value : x) value = std::normal_distribution<float>()(random);
+  for (size_t i = 0; i < x.size(); ++i) x.data()[i] = std::normal_distribution<float>()(random);
 
   ThreadPool pool(1);
-  ops::Linear linear({.kernels = &table, .pool = &pool}, tokens, kCols);
+  ops::Linear linear({.kernels = &table, .pool = &pool});
   const double one = BestSeconds(linear, w, x, 1, rounds);
   const double gb = 1e-9 * static_cast<double>(rows * row_bytes) / one;
   const double many = BestSeconds(linear, all.Rows(0, kPrefillRows), x, tokens, rounds);

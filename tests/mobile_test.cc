@@ -72,7 +72,7 @@ double LargestDifference(const std::vector<float>& got, const std::vector<float>
 std::vector<float> Multiply(const kernels::Kernels& table, const ops::Matrix& w, const std::vector<float>& x) {
   ThreadPool pool(1);
   const int64_t tokens = static_cast<int64_t>(x.size()) / w.cols;
-  ops::Linear linear({.kernels = &table, .pool = &pool}, tokens, w.cols);
+  ops::Linear linear({.kernels = &table, .pool = &pool});
   std::vector<float> y(static_cast<size_t>(tokens * w.rows));
   linear.SetInput(x.data(), tokens, w.cols);
   linear.Multiply(w, y.data());

@@ -13,7 +13,7 @@ namespace carat::gemma {
 namespace {
 
 struct Widths {
-  int64_t q = 0, kv = 0, ff = 0, input = 0;
+  int64_t q = 0, kv = 0, ff = 0;
 };
 
 Widths Widest(const DecoderConfig& config) {
@@ -23,8 +23,19 @@ Widths Widest(const DecoderConfig& config) {
     widest.kv = std::max(widest.kv, int64_t{layer.kv_heads} * layer.head_dim);
     widest.ff = std::max(widest.ff, int64_t{layer.ff_width});
   }
-  widest.input = std::max({widest.q, widest.ff, int64_t{config.hidden}, int64_t{config.ple_width}});
   return widest;
+}
+
+void ReserveProducts(const Model& model, int64_t max_batch, ops::Linear& linear) {
+  const auto reserve = [&](const ops::Matrix& w) {
+    if (!w.empty()) linear.Reserve(w, max_batch);
+  };
+  for (const LayerWeights& layer : model.layers)
+    for (const ops::Matrix* w : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down,
+                                 &layer.ple_gate, &layer.ple_projection})
+      reserve(*w);
+  reserve(model.ple_context);
+  reserve(model.head);
 }
 
 int64_t CountTokens(std::span<const Segment> segments, int64_t hidden) {
@@ -305,13 +316,14 @@ Decoder::Decoder(const Model& model, const ops::Context& context, const DecoderO
       context_(context),
       options_(options),
       cache_(std::move(cache)),
-      linear_(context, options.max_batch, Widest(model.config).input),
+      linear_(context),
       attention_(context, model.config.query_heads, options.context) {
   const DecoderConfig& config = model.config;
   const Widths widest = Widest(config);
   const auto rows = static_cast<size_t>(options.max_batch);
   const auto hidden = static_cast<size_t>(config.hidden);
   const size_t ple_row = config.layers.size() * static_cast<size_t>(config.ple_width);
+  ReserveProducts(model, options.max_batch, linear_);
   for (AlignedBuffer<float>* buffer : {&x_, &normed_, &delta_, &hidden_}) buffer->Reserve(rows * hidden);
   for (AlignedBuffer<float>* buffer : {&q_, &mixed_}) buffer->Reserve(rows * static_cast<size_t>(widest.q));
   for (AlignedBuffer<float>* buffer : {&k_, &v_}) buffer->Reserve(rows * static_cast<size_t>(widest.kv));

@@ -71,6 +71,8 @@ constexpr Kernels Avx2Table() {
   table.quantize_a8 = avx2::QuantizeA8;
   table.gemm_f32 = avx2::GemmF32;
   table.pack_panel = avx2::PackPanel;
+  table.pack_tile = avx2::PackTile;
+  table.pack_code_tile = avx2::PackCodeTile;
   table.gemm_panel = avx2::GemmPanel;
   table.gemv_float[Index(Type::kF32)] = avx2::GemvF32;
   table.gemv_float[Index(Type::kF16)] = avx2::GemvF16;

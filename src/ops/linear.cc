@@ -9,43 +9,47 @@ namespace carat::ops {
 
 namespace {
 
-// A thread takes a strip of rows at a time. Of a large matrix each gets about 8, so that none waits long for another;
-// strips of fewer rows than these would not be worth the hand-over.
+// A thread takes a strip of rows at a time, a panel or several. Of a large matrix each gets about 8, so that none waits
+// long for another; strips of fewer rows than these would not be worth the hand-over.
 constexpr int64_t kStripsPerThread = 8, kMinStripRows = 64;
-// Of a strip, as many rows are unpacked at a time as fit in half of a core's first-level cache, so that they are
-// multiplied before they fall out of it, and the reading of the weights has short gaps only.
-constexpr int64_t kPanelBytes = 16 * 1024;
-constexpr int64_t kMinPanelRows = 4, kMaxPanelRows = 64;  // the height of a tile; beyond, nothing is gained
-
-int64_t PanelRows(int64_t bytes_per_row) {
-  const int64_t tiles = kPanelBytes / std::max<int64_t>(bytes_per_row, 1) / kMinPanelRows;
-  return std::clamp(tiles * kMinPanelRows, kMinPanelRows, kMaxPanelRows);
-}
+// Of weights that are multiplied as floats, as many rows at a time as fit in a part of a core's second-level cache,
+// where all tokens meet them before the next are unpacked.
+constexpr int64_t kFloatPanelBytes = 256 * 1024, kFloatPanelStep = 4;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-}  // namespace
-
-Linear::Linear(const Context& context, int64_t max_tokens, int64_t max_cols)
-    : context_(context),
-      rounded_input_(context, max_tokens, max_cols),
-      static_input_(context),
-      panels_(static_cast<size_t>(context.pool->size())) {
-  static_input_.Reserve(max_tokens, max_cols);
-  for (Panel& panel : panels_) {
-    // A panel of narrow rows holds up to kPanelBytes; of very wide ones, kMinPanelRows rows.
-    const int64_t widest = std::max<int64_t>(kPanelBytes, kMinPanelRows * max_cols * 4);
-    panel.floats.Reserve(static_cast<size_t>(widest) / sizeof(float));
-    panel.scale.Reserve(std::max<size_t>(kMaxPanelRows, static_cast<size_t>(widest) / sizeof(float) / quant::kG4Group));
-    panel.Reserve(CodeColumns(max_cols));
-  }
+// Can kernels read these rows as floats where they lie?
+bool AreFloats(const Matrix& w) {
+  return w.type == quant::Type::kF32 && reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0;
 }
 
-void Linear::Panel::Reserve(int64_t cols) {
-  for (Rows* part : {&rows, &packed}) {
-    part->codes.Reserve(static_cast<size_t>(kernels::kPanelRows * cols));
-    part->scale.Reserve(part->codes.size() / 16);
-    part->offset.Reserve(part->codes.size() / 16);
+}  // namespace
+
+Linear::Linear(const Context& context)
+    : context_(context),
+      rounded_input_(context),
+      static_input_(context),
+      panels_(static_cast<size_t>(context.pool->size())) {}
+
+void Linear::Reserve(const Matrix& w, int64_t max_tokens) {
+  const Class kind = ClassOf(w);
+  if (kind == Class::kBlocks) rounded_input_.Reserve(max_tokens, w.cols);
+  if (kind == Class::kCodes) static_input_.Reserve(max_tokens, w.cols);
+  for (Panel& panel : panels_) ReservePanel(w, max_tokens, panel);
+}
+
+void Linear::ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const {
+  const Class kind = ClassOf(w);
+  const int64_t rows = PanelRows(w);
+  if (quant::IsCodes(w.type)) panel.scale.Reserve(static_cast<size_t>(rows * (w.cols / w.scales.group)));
+  if (kind == Class::kFloats && !AreFloats(w)) panel.floats.Reserve(static_cast<size_t>(rows * w.cols));
+  if (kind == Class::kFloats || (kind == Class::kCodes && tokens == 1)) return;
+  const int64_t cols = kind == Class::kCodes ? CodeColumns(w.cols) : w.cols;
+  const int64_t group = kind == Class::kCodes ? cols : kernels::GroupColumns(w.type);
+  for (Rows* part : {&panel.rows, &panel.packed}) {
+    part->codes.Reserve(static_cast<size_t>(rows * cols));
+    part->scale.Reserve(static_cast<size_t>(rows * (cols / group)));
+    if (kernels::HasOffset(w.type)) part->offset.Reserve(part->scale.size());
   }
 }
 
@@ -55,6 +59,17 @@ uint64_t Linear::scratch_bytes() const {
     bytes += panel.floats.resident_bytes() + panel.scale.resident_bytes() + panel.rows.resident_bytes() +
              panel.packed.resident_bytes();
   return bytes;
+}
+
+Linear::Class Linear::ClassOf(const Matrix& w) const {
+  if (w.input_scale != 0) return Class::kCodes;
+  return !context_.exact && quant::IsBlock(w.type) ? Class::kBlocks : Class::kFloats;
+}
+
+int64_t Linear::PanelRows(const Matrix& w) const {
+  if (ClassOf(w) != Class::kFloats) return kernels::kPanelRows;
+  const int64_t fitting = kFloatPanelBytes / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(w.cols, 1);
+  return std::clamp(fitting / kFloatPanelStep * kFloatPanelStep, kFloatPanelStep, kMinStripRows);
 }
 
 void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
@@ -67,20 +82,21 @@ void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
 
 void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   CHECK(w.cols == cols_);
-  const bool exact_codes = w.input_scale != 0;
-  const bool blocks = !exact_codes && !context_.exact && quant::IsBlock(w.type);
-  if (exact_codes) static_input_.Round(w, x_, tokens_);
-  if (blocks) rounded_input_.Round(x_, tokens_, cols_);
-  const int64_t panel_rows = blocks || exact_codes ? kernels::kPanelRows : PanelRows(cols_ * 4);
-  const int64_t strip_rows = std::max(kMinStripRows, CeilDivide(w.rows, kStripsPerThread * context_.pool->size()));
+  const Class kind = ClassOf(w);
+  if (kind == Class::kCodes) static_input_.Round(w, x_, tokens_);
+  if (kind == Class::kBlocks) rounded_input_.Round(x_, tokens_, cols_);
+  const int64_t panel_rows = PanelRows(w);
+  const int64_t even_strip = CeilDivide(w.rows, kStripsPerThread * context_.pool->size());
+  const int64_t strip_rows = CeilDivide(std::max(kMinStripRows, even_strip), panel_rows) * panel_rows;
   context_.pool->ParallelFor(CeilDivide(w.rows, strip_rows), [&](int64_t index, int worker) {
     Panel& panel = panels_[static_cast<size_t>(worker)];
+    ReservePanel(w, tokens_, panel);
     const int64_t end = std::min((index + 1) * strip_rows, w.rows);
     for (int64_t begin = index * strip_rows; begin < end; begin += panel_rows) {
       const int64_t rows = std::min(panel_rows, end - begin);
-      if (exact_codes)
+      if (kind == Class::kCodes)
         MultiplyStatic(w, begin, rows, panel, y + begin, y_stride);
-      else if (blocks)
+      else if (kind == Class::kBlocks)
         MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
       else
         MultiplyFloats(w, begin, rows, panel, y + begin, y_stride);
@@ -95,7 +111,6 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
 kernels::CodeRows Linear::CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const {
   const auto decode = context_.kernels->decode[static_cast<size_t>(w.scales.type)];
   const int64_t groups = w.cols / w.scales.group;
-  panel.scale.Reserve(static_cast<size_t>(rows * groups));
   for (int64_t r = 0; r < rows; ++r) decode(w.row_scales(begin + r), panel.scale.data() + r * groups, groups);
   return {.packed = w.row(begin), .row_bytes = w.row_bytes, .scale = panel.scale.data()};
 }
@@ -107,8 +122,7 @@ void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel&
   if (tokens_ == 1 && codes_gemv != nullptr && w.scales.group == (w.type == quant::Type::kG4 ? quant::kG4Group : cols_))
     return codes_gemv(CodeRowsOf(w, begin, rows, panel), rows, x_, cols_, y);
   const float* weights = reinterpret_cast<const float*>(w.row(begin));
-  if (w.type != quant::Type::kF32 || reinterpret_cast<uintptr_t>(w.data) % alignof(float) != 0) {
-    panel.floats.Reserve(static_cast<size_t>(rows * cols_));
+  if (!AreFloats(w)) {
     for (int64_t r = 0; r < rows; ++r)
       DecodeRow(*context_.kernels, w, w.row(begin + r), w.row_scales(begin + r), cols_,
                 panel.floats.data() + r * cols_);
@@ -122,18 +136,21 @@ void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel&
   if (tokens_ == 1 && gemv != nullptr) return gemv(w.row(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
   const auto unpack = context_.kernels->unpack[static_cast<size_t>(w.type)];
   const int64_t group = kernels::GroupColumns(w.type);
-  panel.Reserve(cols_);
-  const kernels::S8Row first = {
-      .codes = panel.rows.codes.data(), .scale = panel.rows.scale.data(), .offset = panel.rows.offset.data()};
-  for (int64_t r = 0; r < rows; ++r)
+  const bool has_offset = kernels::HasOffset(w.type);
+  const kernels::S8Row first = {.codes = panel.rows.codes.data(),
+                                .scale = panel.rows.scale.data(),
+                                .offset = has_offset ? panel.rows.offset.data() : nullptr};
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t groups = r * (cols_ / group);
     unpack(w.row(begin + r),
            {.codes = first.codes + r * cols_,
-            .scale = first.scale + r * (cols_ / group),
-            .offset = first.offset + r * (cols_ / group)},
+            .scale = first.scale + groups,
+            .offset = has_offset ? first.offset + groups : nullptr},
            cols_);
+  }
   const kernels::S8Panel packed = {.codes = panel.packed.codes.data(),
                                    .scale = panel.packed.scale.data(),
-                                   .offset = kernels::HasOffset(w.type) ? panel.packed.offset.data() : nullptr,
+                                   .offset = has_offset ? panel.packed.offset.data() : nullptr,
                                    .group = group};
   context_.kernels->pack_panel(first, rows, cols_, packed);
   context_.kernels->gemm_panel(packed, rows, rounded_input_.tiles(), tokens_, cols_, y, y_stride);
@@ -144,7 +161,6 @@ void Linear::MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel&
   const kernels::CodeRows packed = CodeRowsOf(w, begin, rows, panel);
   if (tokens_ == 1) return context_.kernels->gemv_codes[type](packed, rows, static_input_.row(), cols_, y);
   const int64_t columns = CodeColumns(cols_);
-  panel.Reserve(columns);
   int8_t* codes = panel.rows.codes.data();
   for (int64_t r = 0; r < rows; ++r, codes += columns) {
     context_.kernels->unpack_codes[type](packed.packed + r * packed.row_bytes, cols_, codes);

@@ -24,8 +24,9 @@ namespace carat::ops {
 // is rounded with the matrix's scale, the sum is exact, and the output is rounded. That is so in every context.
 class Linear {
  public:
-  // Nothing is allocated after construction as long as inputs stay within max_tokens x max_cols.
-  Linear(const Context& context, int64_t max_tokens, int64_t max_cols);
+  explicit Linear(const Context& context);
+  // Makes room for products of `w` with up to `max_tokens` tokens, so that they allocate nothing.
+  void Reserve(const Matrix& w, int64_t max_tokens);
 
   // x [tokens, cols] is read by the products that follow, and must stay unchanged until the next SetInput.
   void SetInput(const float* x, int64_t tokens, int64_t cols);
@@ -44,11 +45,16 @@ class Linear {
     AlignedBuffer<int8_t> codes;
     AlignedBuffer<float> scale, offset;
   };
-  struct Panel {                 // of one worker
-    void Reserve(int64_t cols);  // of `rows` and `packed`
+  struct Panel {  // of one worker
     AlignedBuffer<float> floats, scale;
     Rows rows, packed;  // one after the other, and side by side
   };
+
+  enum class Class { kFloats, kBlocks, kCodes };  // of docs/NUMERICS.md
+  Class ClassOf(const Matrix& w) const;
+  // Rows of w that are unpacked at a time.
+  int64_t PanelRows(const Matrix& w) const;
+  void ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const;
 
   kernels::CodeRows CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const;
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.

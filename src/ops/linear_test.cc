@@ -57,7 +57,7 @@ TEST_P(LinearTest, EqualsTheProductAndDoesNotDependOnBatchOrThreads) {
 
   ThreadPool one(1), three(3);
   const kernels::Kernels* kernels = kernels::SelectKernels();
-  Linear linear({.kernels = kernels, .pool = &one, .exact = exact}, kTokens, kCols);
+  Linear linear({.kernels = kernels, .pool = &one, .exact = exact});
   std::vector<float> y(kTokens * kRows);
   linear.SetInput(x.data(), kTokens, kCols);
   linear.Multiply(w.matrix, y.data());
@@ -77,7 +77,7 @@ TEST_P(LinearTest, EqualsTheProductAndDoesNotDependOnBatchOrThreads) {
     }
   }
 
-  Linear parallel({.kernels = kernels, .pool = &three, .exact = exact}, kTokens, kCols);
+  Linear parallel({.kernels = kernels, .pool = &three, .exact = exact});
   for (int64_t t = 0; t < kTokens; ++t) {
     std::vector<float> alone(kRows);
     parallel.SetInput(x.data() + t * kCols, 1, kCols);
@@ -134,7 +134,7 @@ TEST(StaticLinear, RoundsTheInputSumsExactlyAndRoundsTheOutput) {
   std::vector<float> x(kTokens * kCols);
   for (float& value : x) value = normal(random);
   ThreadPool pool(2);
-  Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool}, kTokens, kCols);
+  Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool});
   linear.SetInput(x.data(), kTokens, kCols);
   // One input, matrices with scales and bits of their own.
   for (const quant::Type type : {quant::Type::kC4, quant::Type::kC8, quant::Type::kC2})
@@ -171,7 +171,7 @@ TEST(StaticLinear, IsTheSameInAnExactContext) {
   ThreadPool pool(1);
   std::vector<float> y[2];
   for (const bool exact : {false, true}) {
-    Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool, .exact = exact}, 1, 33);
+    Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool, .exact = exact});
     linear.SetInput(x.data(), 1, 33);
     y[exact].resize(9);
     linear.Multiply(w.matrix, y[exact].data());
@@ -191,7 +191,7 @@ TEST(CodeLinear, MultipliesFloats) {
     for (const bool exact : {false, true}) {
       const bool group = type == quant::Type::kG4;
       const CodeMatrix w(type, kRows, kCols, group ? 32 : kCols, random);
-      Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool, .exact = exact}, kTokens, kCols);
+      Linear linear({.kernels = kernels::SelectKernels(), .pool = &pool, .exact = exact});
       linear.SetInput(x.data(), kTokens, kCols);
       std::vector<float> y(kTokens * kRows);
       linear.Multiply(w.matrix, y.data());

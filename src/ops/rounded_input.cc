@@ -10,10 +10,8 @@ constexpr int64_t kTile = kernels::kTileTokens;
 int64_t DealtCodes(int64_t cols) { return (cols + 127) / 128 * 128; }
 }  // namespace
 
-RoundedInput::RoundedInput(const Context& context, int64_t max_tokens, int64_t max_cols)
-    : context_(context), rows_(static_cast<size_t>(context.pool->size())) {
-  Reserve(max_tokens, max_cols);
-}
+RoundedInput::RoundedInput(const Context& context)
+    : context_(context), rows_(static_cast<size_t>(context.pool->size())) {}
 
 uint64_t RoundedInput::scratch_bytes() const {
   uint64_t bytes = tiles_.resident_bytes();
@@ -40,9 +38,9 @@ kernels::A8Row RoundedInput::Rows::At(int64_t row, int64_t cols) {
           .lift16 = lift16.data() + row * (cols / 16)};
 }
 
-void RoundedInput::Reserve(int64_t tokens, int64_t cols) {
-  tiles_.Reserve(static_cast<size_t>((tokens + kTile - 1) / kTile * (cols / 32)));
-  for (Rows& rows : rows_) rows.Reserve(std::min(tokens, kTile), cols);
+void RoundedInput::Reserve(int64_t max_tokens, int64_t max_cols) {
+  tiles_.Reserve(static_cast<size_t>((max_tokens + kTile - 1) / kTile * (max_cols / 32)));
+  for (Rows& rows : rows_) rows.Reserve(std::min(max_tokens, kTile), max_cols);
 }
 
 void RoundedInput::Round(const float* x, int64_t tokens, int64_t cols) {

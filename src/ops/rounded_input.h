@@ -12,7 +12,9 @@ namespace carat::ops {
 
 class RoundedInput {
  public:
-  RoundedInput(const Context& context, int64_t max_tokens, int64_t max_cols);
+  explicit RoundedInput(const Context& context);
+  // Room for inputs of up to these sizes.
+  void Reserve(int64_t max_tokens, int64_t max_cols);
 
   // The input has changed.
   void Forget() { ready_ = false; }
@@ -33,8 +35,6 @@ class RoundedInput {
     AlignedBuffer<float> scale;
     AlignedBuffer<int32_t> lift32, lift16;
   };
-
-  void Reserve(int64_t tokens, int64_t cols);
 
   Context context_;
   bool ready_ = false;

@@ -23,6 +23,8 @@ void QuantizeA8(const float* x, int64_t k, A8Row dst);
 void GemmF32(const float* w, int64_t w_stride, int64_t rows, const float* x, int64_t x_stride, int64_t tokens,
              int64_t k, float* y, int64_t y_stride);
 void PackPanel(const S8Row& w, int64_t rows, int64_t k, const S8Panel& panel);
+void PackTile(const A8Row& x, int64_t tokens, int64_t k, A8Block* tile);
+void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);
 void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
 void GemvF32(const std::byte* w, int64_t row_bytes, int64_t rows, const float* x, int64_t k, float* y);

@@ -10,8 +10,10 @@ namespace carat::kernels::avx2 {
 template <int kRows, int kTokens, typename Load>
 CARAT_INLINE void FloatTile(const typename Load::Element* w, int64_t w_stride, const float* x, int64_t x_stride,
                             int64_t k, float* y, int64_t y_stride) {
-  __m256 sum[kRows][kTokens][2];
+  __m256 sum[kRows][kTokens][2];  // in registers only if GCC unrolls every loop over it
+#pragma GCC unroll 4
   for (int n = 0; n < kRows; ++n)
+#pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) sum[n][t][0] = sum[n][t][1] = _mm256_setzero_ps();
   int64_t i = 0;
   for (; i + 16 <= k; i += 16) {
@@ -22,23 +24,29 @@ CARAT_INLINE void FloatTile(const typename Load::Element* w, int64_t w_stride, c
       for (int n = 0; n < kRows; ++n) row[n] = Load::Load(w + n * w_stride + i + 8 * half);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        const __m256 token = _mm256_loadu_ps(x + t * x_stride + i + 8 * half);
+        __m256 token = _mm256_loadu_ps(x + t * x_stride + i + 8 * half);
+        asm("" : "+x"(token));  // or GCC loads it anew for every row
 #pragma GCC unroll 4
         for (int n = 0; n < kRows; ++n) sum[n][t][half] = _mm256_fmadd_ps(row[n], token, sum[n][t][half]);
       }
     }
   }
   if (i < k) {
+#pragma GCC unroll 2
     for (int half = 0; half < 2; ++half)
+#pragma GCC unroll 4
       for (int n = 0; n < kRows; ++n) {
         const __m256 row = Load::LoadFirst(w + n * w_stride + i + 8 * half, k - i - 8 * half);
+#pragma GCC unroll 4
         for (int t = 0; t < kTokens; ++t) {
           const __m256 token = LoadF32::LoadFirst(x + t * x_stride + i + 8 * half, k - i - 8 * half);
           sum[n][t][half] = _mm256_fmadd_ps(row, token, sum[n][t][half]);
         }
       }
   }
+#pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
     for (int n = 0; n < kRows; ++n) y[t * y_stride + n] = TreeSum(sum[n][t][0], sum[n][t][1]);
 }
 

@@ -9,8 +9,10 @@ namespace carat::kernels::avx512 {
 template <int kRows, int kTokens, typename Load>
 CARAT_INLINE void FloatTile(const typename Load::Element* w, int64_t w_stride, const float* x, int64_t x_stride,
                             int64_t k, float* y, int64_t y_stride) {
-  __m512 sum[kRows][kTokens];
+  __m512 sum[kRows][kTokens];  // in registers only if GCC unrolls every loop over it
+#pragma GCC unroll 8
   for (int n = 0; n < kRows; ++n)
+#pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) sum[n][t] = _mm512_setzero_ps();
   int64_t i = 0;
   for (; i + 16 <= k; i += 16) {
@@ -25,13 +27,17 @@ CARAT_INLINE void FloatTile(const typename Load::Element* w, int64_t w_stride, c
     }
   }
   if (i < k) {
+#pragma GCC unroll 8
     for (int n = 0; n < kRows; ++n) {
       const __m512 row = Load::LoadFirst(w + n * w_stride + i, k - i);
+#pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t)
         sum[n][t] = _mm512_fmadd_ps(row, LoadF32::LoadFirst(x + t * x_stride + i, k - i), sum[n][t]);
     }
   }
+#pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 8
     for (int n = 0; n < kRows; ++n) y[t * y_stride + n] = TreeSum(sum[n][t]);
 }
 

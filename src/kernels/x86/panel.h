@@ -194,6 +194,29 @@ CARAT_INLINE void CodeProducts(const S8Panel& w, int64_t rows, const CodeTiles& 
   if (tokens > 0) CodeStrip<Level, kTileTokens / 2>(w, rows, tile, row, tokens, k, y, y_stride);
 }
 
+// Eight rows of eight numbers of 32 bits: columns to rows.
+CARAT_INLINE void Transpose(__m256i r[8]) {
+  __m256i s[8];
+#pragma GCC unroll 4
+  for (int j = 0; j < 8; j += 2) {
+    s[j] = _mm256_unpacklo_epi32(r[j], r[j + 1]);
+    s[j + 1] = _mm256_unpackhi_epi32(r[j], r[j + 1]);
+  }
+#pragma GCC unroll 2
+  for (int j = 0; j < 8; j += 4) {
+    r[j] = _mm256_unpacklo_epi64(s[j], s[j + 2]);
+    r[j + 1] = _mm256_unpackhi_epi64(s[j], s[j + 2]);
+    r[j + 2] = _mm256_unpacklo_epi64(s[j + 1], s[j + 3]);
+    r[j + 3] = _mm256_unpackhi_epi64(s[j + 1], s[j + 3]);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m256i low = r[j], high = r[j + 4];
+    r[j] = _mm256_permute2x128_si256(low, high, 0x20);
+    r[j + 4] = _mm256_permute2x128_si256(low, high, 0x31);
+  }
+}
+
 // to[i][r] = from[r][i] ^ flip, of `n` numbers of 32 bits in each of `rows` rows; zeros ^ flip in the rows up to
 // kPanelRows.
 CARAT_INLINE void Interleave(const void* from, int64_t rows, int64_t n, uint32_t flip, void* to) {
@@ -203,27 +226,34 @@ CARAT_INLINE void Interleave(const void* from, int64_t rows, int64_t n, uint32_t
   for (int64_t first = 0; first < kPanelRows; first += 8)
     for (int64_t i = 0; i < n; i += 8) {
       const __m256i inside = avx2::FirstLanes(n - i);
-      __m256i r[8], s[8];
+      __m256i r[8];
+#pragma GCC unroll 8
       for (int j = 0; j < 8; ++j)
         r[j] = first + j < rows ? _mm256_maskload_epi32(in + (first + j) * n + i, inside) : _mm256_setzero_si256();
-      for (int j = 0; j < 8; j += 2) {
-        s[j] = _mm256_unpacklo_epi32(r[j], r[j + 1]);
-        s[j + 1] = _mm256_unpackhi_epi32(r[j], r[j + 1]);
-      }
-      for (int j = 0; j < 8; j += 4) {
-        r[j] = _mm256_unpacklo_epi64(s[j], s[j + 2]);
-        r[j + 1] = _mm256_unpackhi_epi64(s[j], s[j + 2]);
-        r[j + 2] = _mm256_unpacklo_epi64(s[j + 1], s[j + 3]);
-        r[j + 3] = _mm256_unpackhi_epi64(s[j + 1], s[j + 3]);
-      }
-      for (int j = 0; j < 4; ++j) {
-        s[j] = _mm256_permute2x128_si256(r[j], r[j + 4], 0x20);
-        s[j + 4] = _mm256_permute2x128_si256(r[j], r[j + 4], 0x31);
-      }
-      for (int64_t j = 0; j < 8 && i + j < n; ++j)
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (i + j) * kPanelRows + first),
-                            _mm256_xor_si256(s[j], flips));
+      Transpose(r);
+#pragma GCC unroll 8
+      for (int64_t j = 0; j < 8; ++j)
+        if (i + j < n)
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + (i + j) * kPanelRows + first),
+                              _mm256_xor_si256(r[j], flips));
     }
+}
+
+// to[i][t] = from[t][i], of eight numbers of 32 bits in each of up to kTileTokens rows, `stride` apart; zeros in those
+// that are missing.
+CARAT_INLINE void InterleaveTokens(const int8_t* from, int64_t tokens, int64_t stride, int8_t (*to)[kTileTokens][4]) {
+  static_assert(kTileTokens == 6);
+  __m256i r[8];
+#pragma GCC unroll 8
+  for (int t = 0; t < 8; ++t)
+    r[t] = t < kTileTokens && t < tokens ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + t * stride))
+                                         : _mm256_setzero_si256();
+  Transpose(r);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to[i][0]), _mm256_castsi256_si128(r[i]));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to[i][4]), _mm256_extracti128_si256(r[i], 1));
+  }
 }
 
 // `flip`: what the codes of four columns are xored with.

@@ -96,6 +96,26 @@ struct Wide : Avx2 {
 
 void PackPanel(const S8Row& w, int64_t rows, int64_t k, const S8Panel& panel) { x86::PackPanel(w, rows, k, 0, panel); }
 
+void PackTile(const A8Row& x, int64_t tokens, int64_t k, A8Block* tile) {
+  const int64_t blocks = k / 32;
+  for (int64_t block = 0; block < blocks; ++block) {
+    A8Block& to = tile[block];
+    x86::InterleaveTokens(x.codes + 32 * block, tokens, k, to.codes);
+    for (int64_t t = 0; t < kTileTokens; ++t) {
+      const bool inside = t < tokens;
+      const int64_t from = t * blocks + block;
+      to.scale[t] = inside ? x.scale[from] : 0.0f;
+      to.lift32[t] = inside ? x.lift32[from] : 0;
+      for (int half = 0; half < 2; ++half) to.lift16[half][t] = inside ? x.lift16[2 * from + half] : 0;
+    }
+  }
+}
+
+void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile) {
+  auto* to = reinterpret_cast<int8_t(*)[kTileTokens][4]>(tile);
+  for (int64_t i = 0; i < k; i += 32) x86::InterleaveTokens(codes + i, tokens, k, to + i / 4);
+}
+
 void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
                int64_t y_stride) {
   x86::GemmPanel<Blocks>(w, rows, tiles, tokens, k, y, y_stride);
