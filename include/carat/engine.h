@@ -45,6 +45,9 @@ struct EngineOptions {
   std::string cpu = {};  // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
   bool exact =
       false;  // float32 activations and cache against dequantised weights: what the file means, for verification
+  // Weights are only ever read where the file is mapped. Otherwise those that a token reads faster so are copied while
+  // the first tokens are decoded; the copies take the place of the file's pages in memory.
+  bool in_place = false;
   ProgressCallback progress = {};
 };
 
@@ -70,9 +73,12 @@ struct ModelInfo {
 
 struct EngineStats {
   double load_seconds = 0;
-  uint64_t weight_bytes_resident = 0;  // mapped pages of the files, the per-layer embedding table not counted
+  uint64_t weight_bytes_resident =
+      0;                            // mapped pages of the files and copies, the per-layer embedding table not counted
   uint64_t ple_bytes_resident = 0;  // of that table: it is read, not looked at, so only what shares pages with others
   uint64_t ple_bytes_read = 0;      // from the file, since the engine was loaded
+  uint64_t copy_bytes = 0;          // of the copies of weights (EngineOptions::in_place) when all are made
+  uint64_t copied_bytes = 0;        // of those, made so far
 };
 
 // Immutable after Load; shared between threads and sessions. Computations of different sessions take turns on the

@@ -67,7 +67,7 @@ struct Decode {
 };
 
 struct Measured {
-  Figures load_s, first_token_s, agent_s, bandwidth;
+  Figures load_s, first_token_s, copy_s, agent_s, bandwidth;
   std::vector<Prefill> prefill;
   std::vector<Decode> decode;
   uint64_t peak_memory = 0;  // resident, without what the probe took
@@ -91,6 +91,7 @@ class Bench {
 
  private:
   Status MeasureLoad();
+  Status MeasureCopy();
   Status MeasurePrefill();
   Status MeasureDecode();
   Status MeasureAgent();
@@ -166,6 +167,26 @@ Status Bench::MeasureLoad() {
     measured_.load_s.Add(loaded);
     measured_.first_token_s.Add(watch.seconds());
   }
+  return {};
+}
+
+// What the first tokens of a process pay so that those after them are faster.
+Status Bench::MeasureCopy() {
+  const auto left = [this] {
+    const EngineStats stats = engine_->stats();
+    return stats.copy_bytes - stats.copied_bytes;
+  };
+  if (left() == 0) return {};
+  TRY(Step("copying weights"));
+  constexpr int kEnough = 1000;  // tokens
+  TRY_ASSIGN(Session session, NewSession(std::min(kEnough, engine_->info().max_positions)));
+  const Stopwatch all;
+  int tokens = 0;
+  for (; left() > 0 && tokens < session.context() / 2; ++tokens) TRY(Write(session, 1));
+  const double with_copies = all.seconds();
+  const Stopwatch without;
+  TRY(Write(session, tokens));
+  measured_.copy_s.Add(std::max(0.0, with_copies - without.seconds()));
   return {};
 }
 
@@ -249,6 +270,7 @@ Status Bench::MeasureAgent() {
 
 Result<Measured> Bench::Run() {
   TRY(MeasureLoad());
+  TRY(MeasureCopy());
   TRY(MeasurePrefill());
   TRY(MeasureAgent());
   TRY(MeasureDecode());
@@ -269,6 +291,7 @@ std::string AsJson(const Engine& engine, const BenchFlags& flags, const Measured
                {"decode", Json::array()}};
   Put(json, "load_s", it.load_s);
   Put(json, "first_token_s", it.first_token_s);
+  Put(json, "copy_s", it.copy_s);
   for (const Prefill& prefill : it.prefill) {
     Json& row = json["prefill"].emplace_back(Json{{"tokens", prefill.tokens}});
     Put(row, "tokens_per_s", prefill.tokens_per_s);
@@ -298,6 +321,7 @@ std::string AsText(const Engine& engine, const Measured& it) {
       ProcValue("/proc/cpuinfo", "model name"), engine.cpu(), engine.threads(), "", "median");
   text += Line("load", it.load_s, 1, "s");
   text += Line(fmt::format("... and read {} tokens", kFirstTokenPrompt), it.first_token_s, 1, "s");
+  if (!it.copy_s.empty()) text += Line("weights copied, once", it.copy_s, 1, "s");
   for (const Prefill& prefill : it.prefill)
     text += Line(fmt::format("prefill {}", prefill.tokens), prefill.tokens_per_s, 1, "tokens/s");
   if (!it.agent_s.empty()) text += Line(fmt::format("agent, {} tokens", kAgentTokens), it.agent_s, 1, "s");

@@ -61,6 +61,10 @@ void EngineFlags::AddTo(CLI::App& command) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command.add_option("--cpu", cpu, "Kernels to use, as `carat doctor` lists them; default: the fastest");
+  command.add_flag(
+      "--in-place", in_place,
+      "Read weights only where the file is mapped; default: decoding copies them, in an order and in pages "
+      "that are read faster, in place of the file's pages");
   command.add_flag("--exact", exact, "Compute with 32-bit floats throughout: what the file means, for verification");
 }
 
@@ -69,6 +73,7 @@ Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const 
   options.threads = threads;
   options.cpu = cpu;
   options.exact = exact;
+  options.in_place = in_place;
   options.progress = console.Progress();
   return Engine::Load(model, options);
 }

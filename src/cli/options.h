@@ -12,11 +12,12 @@
 
 namespace carat::cli {
 
-// MODEL --threads --cpu --exact
+// MODEL --threads --cpu --in-place --exact
 struct EngineFlags {
   std::string model;
   int threads = 0;
   std::string cpu;
+  bool in_place = false;
   bool exact = false;
 
   void AddTo(CLI::App& command);

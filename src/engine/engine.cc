@@ -90,6 +90,10 @@ Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& 
   impl->pool = std::make_unique<ThreadPool>(options.threads);
   impl->context.pool = impl->pool.get();
   impl->context.exact = options.exact;
+  if (!options.exact && !options.in_place) {
+    TRY_ASSIGN(impl->copies, ops::InterleavedWeights::Create(*impl->context.kernels, impl->model.Products()));
+    if (impl->model.head.data == impl->model.embedding.data) impl->model.embedding.copy = impl->model.head.copy;
+  }
   TRY_ASSIGN(impl->info, Describe(*impl));
   impl->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!report(3)) return interrupted();
@@ -103,7 +107,10 @@ const ModelInfo& Engine::info() const { return impl_->info; }
 
 EngineStats Engine::stats() const {
   const gemma::PleTable& table = impl_->model.ple_table;
-  EngineStats stats = {.load_seconds = impl_->load_seconds, .ple_bytes_read = table.bytes_read()};
+  EngineStats stats = {.load_seconds = impl_->load_seconds,
+                       .ple_bytes_read = table.bytes_read(),
+                       .copy_bytes = impl_->copies.size_bytes(),
+                       .copied_bytes = impl_->copies.ready_bytes()};
   for (const MappedFile& file : impl_->checkpoint.files())
     stats.weight_bytes_resident += ResidentBytes(file.bytes().data(), file.bytes().size());
   const ops::Matrix& matrix = table.matrix();
@@ -111,6 +118,7 @@ EngineStats Engine::stats() const {
       ResidentBytes(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes)) +
       ResidentBytes(matrix.scales.data, static_cast<size_t>(matrix.rows * matrix.scales.row_bytes));
   stats.weight_bytes_resident -= std::min(stats.weight_bytes_resident, stats.ple_bytes_resident);
+  stats.weight_bytes_resident += impl_->copies.resident_bytes();
   return stats;
 }
 

@@ -10,6 +10,7 @@
 #include "formats/checkpoint.h"
 #include "gemma/model.h"
 #include "ops/context.h"
+#include "ops/interleaved.h"
 #include "text/tokenizer.h"
 
 namespace carat {
@@ -19,6 +20,7 @@ struct Engine::Impl {
   formats::Checkpoint checkpoint;
   std::optional<text::Tokenizer> tokenizer;
   gemma::Model model;
+  ops::InterleavedWeights copies;  // of matrices of the model
   std::unique_ptr<ThreadPool> pool;
   ops::Context context;
   ModelInfo info;

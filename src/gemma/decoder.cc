@@ -7,10 +7,14 @@
 
 #include "base/check.h"
 #include "base/try.h"
+#include "ops/interleaved.h"
 
 namespace carat::gemma {
 
 namespace {
+
+// Bytes of weights that are copied at most on the way of one token: a dozen tokens share what all take.
+constexpr int64_t kCopiedPerToken = int64_t{128} << 20;
 
 struct Widths {
   int64_t q = 0, kv = 0, ff = 0;
@@ -68,6 +72,7 @@ Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink
   }
 
   cache_.WillWrite(tokens);
+  linear_.AllowCopies(tokens == 1 ? kCopiedPerToken : 0);  // a prompt waits for nothing
   Rows rows = {.first = 0, .count = tokens};
   const int last_owner = config.LastOwner();
   for (int layer = 0; layer < config.layer_count(); ++layer) {
@@ -104,13 +109,21 @@ Status Decoder::Embed(std::span<const Segment> segments) {
   for (const Segment& segment : segments) {
     for (const int32_t id : segment.ids) {
       CHECK(id >= 0 && id < model_.config.vocabulary);
-      ops::DecodeRow(*context_.kernels, table, table.row(id), table.row_scales(id), hidden, x);
+      ops::DecodeRow(*context_.kernels, table, EmbeddingRow(id), table.row_scales(id), hidden, x);
       for (int64_t i = 0; i < hidden; ++i) x[i] *= model_.config.embedding_scale;
       x += hidden;
     }
     if (segment.ids.empty()) x = std::copy(segment.soft.begin(), segment.soft.end(), x);
   }
   return {};
+}
+
+// Where the bytes of a row of the embedding are. The file's pages stay let go of once there is a copy.
+const std::byte* Decoder::EmbeddingRow(int64_t id) {
+  const ops::Matrix& table = model_.embedding;
+  if (table.copy == nullptr || !table.copy->ready()) return table.row(id);
+  table.copy->CopyRow(id, embedding_row_.data());
+  return embedding_row_.data();
 }
 
 // ple[t][l] = (RMSNorm(Wctx x[t] / sqrt(H))[l] + table[id[t]][l] * sqrt(P)) / sqrt(2), of the layers that will be
@@ -329,6 +342,7 @@ Decoder::Decoder(const Model& model, const ops::Context& context, const DecoderO
   for (AlignedBuffer<float>* buffer : {&k_, &v_}) buffer->Reserve(rows * static_cast<size_t>(widest.kv));
   gate_.Reserve(rows * static_cast<size_t>(std::max(widest.ff, int64_t{config.ple_width})));
   up_.Reserve(rows * static_cast<size_t>(widest.ff));
+  embedding_row_.Reserve(static_cast<size_t>(model.embedding.row_bytes));
   sliding_rope_.Reserve(config.sliding_rope, options.max_batch);
   global_rope_.Reserve(config.global_rope, options.max_batch);
   if (ple_row == 0) return;

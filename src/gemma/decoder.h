@@ -68,6 +68,7 @@ class Decoder {
   Decoder(const Model& model, const ops::Context& context, const DecoderOptions& options, KvCache cache);
 
   Status Embed(std::span<const Segment> segments);
+  const std::byte* EmbeddingRow(int64_t id);
   Status PerLayerInputs(std::span<const Segment> segments, int64_t tokens, int64_t keep);
   Status PerLayerInputRow(int64_t row, int64_t id, int64_t layers, int worker);
   Status WriteKv(int layer, const Rows& rows);
@@ -94,14 +95,15 @@ class Decoder {
   int64_t kept_ = 0;
 
   // Activations of a batch; T tokens at most.
-  AlignedBuffer<float> x_;                          // [T, H] the residual stream
-  AlignedBuffer<float> normed_;                     // [T, H]
-  AlignedBuffer<float> delta_;                      // [T, H] what a block adds
-  AlignedBuffer<float> ple_;                        // [T, L*P]
-  AlignedBuffer<float> q_, mixed_;                  // [T, nq*d]
-  AlignedBuffer<float> k_, v_;                      // [T, nkv*d]
-  AlignedBuffer<float> gate_, up_;                  // [T, F]
-  AlignedBuffer<float> hidden_;                     // [T, H]
+  AlignedBuffer<float> x_;          // [T, H] the residual stream
+  AlignedBuffer<float> normed_;     // [T, H]
+  AlignedBuffer<float> delta_;      // [T, H] what a block adds
+  AlignedBuffer<float> ple_;        // [T, L*P]
+  AlignedBuffer<float> q_, mixed_;  // [T, nq*d]
+  AlignedBuffer<float> k_, v_;      // [T, nkv*d]
+  AlignedBuffer<float> gate_, up_;  // [T, F]
+  AlignedBuffer<float> hidden_;     // [T, H]
+  AlignedBuffer<std::byte> embedding_row_;
   std::vector<AlignedBuffer<std::byte>> ple_rows_;  // of each worker: one row of the table
   std::vector<AlignedBuffer<float>> ple_floats_;    // of each worker: the same, decoded
 };

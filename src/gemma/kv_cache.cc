@@ -1,7 +1,5 @@
 #include "gemma/kv_cache.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -17,29 +15,6 @@ namespace {
 // Tokens that can be rolled back for free on top of a batch: more than any draft of a speculative decoder is long.
 constexpr int kRollbackSlack = 64;
 }  // namespace
-
-Result<LazyMemory> LazyMemory::Allocate(size_t bytes) {
-  LazyMemory memory;
-  if (bytes == 0) return memory;
-  void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address == MAP_FAILED)
-    return Fail(ErrorCode::kDoesNotFit, "no memory for a KV cache of " + std::to_string(bytes >> 20) + " MiB");
-  memory.data_ = static_cast<std::byte*>(address);
-  memory.size_ = bytes;
-  return memory;
-}
-
-LazyMemory::LazyMemory(LazyMemory&& other) noexcept { *this = std::move(other); }
-
-LazyMemory& LazyMemory::operator=(LazyMemory&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-LazyMemory::~LazyMemory() {
-  if (data_ != nullptr) ::munmap(data_, size_);
-}
 
 Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch,
                                 std::span<const KvScales> scales) {

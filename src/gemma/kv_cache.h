@@ -7,28 +7,13 @@
 #include <span>
 #include <vector>
 
+#include "base/lazy_memory.h"
 #include "carat/result.h"
 #include "gemma/config.h"
 #include "kernels/kernels.h"
 #include "ops/attention.h"
 
 namespace carat::gemma {
-
-// Anonymous memory that is zero, and resident only where it was touched.
-class LazyMemory {
- public:
-  LazyMemory() = default;
-  static Result<LazyMemory> Allocate(size_t bytes);  // kDoesNotFit
-  LazyMemory(LazyMemory&& other) noexcept;
-  LazyMemory& operator=(LazyMemory&& other) noexcept;
-  ~LazyMemory();
-  std::byte* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  std::byte* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 // What the codes of an 8-bit cache are times, in one layer.
 struct KvScales {

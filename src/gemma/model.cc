@@ -35,6 +35,15 @@ Status PleTable::ReadRow(int64_t id, int64_t count, float scale, const kernels::
   return {};
 }
 
+std::vector<ops::Matrix*> Model::Products() {
+  std::vector<ops::Matrix*> products = {&ple_context, &head};
+  for (LayerWeights& w : layers)
+    for (ops::Matrix* matrix : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down, &w.ple_gate, &w.ple_projection})
+      products.push_back(matrix);
+  std::erase_if(products, [](const ops::Matrix* matrix) { return matrix->empty(); });
+  return products;
+}
+
 bool Model::HasCacheScales() const {
   for (int layer = 0; layer < config.layer_count(); ++layer) {
     const LayerWeights& w = layers[static_cast<size_t>(layer)];

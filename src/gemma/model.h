@@ -72,7 +72,7 @@ class PleTable {
   std::unique_ptr<std::atomic<uint64_t>> bytes_read_ = std::make_unique<std::atomic<uint64_t>>(0);
 };
 
-// Immutable after Load. Views into the checkpoint, which must outlive it.
+// Immutable after Load, but for where its matrices have copies. Views into the checkpoint, which must outlive it.
 struct Model {
   DecoderConfig config;
   ops::Matrix embedding;    // [V,H]   embed_tokens
@@ -83,6 +83,9 @@ struct Model {
   std::vector<LayerWeights> layers;
   Vector final_norm;        // [H]     norm
   bool has_blocks = false;  // some matrix is in blocks, whose products round their inputs
+
+  // Those that are read whole for every token.
+  std::vector<ops::Matrix*> Products();
 
   // Every owner of K and V has scales for an 8-bit cache.
   bool HasCacheScales() const;

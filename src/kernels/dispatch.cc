@@ -109,6 +109,11 @@ constexpr Kernels Avx512Table() {
   Kernels table = kAvx2;
   table.name = "avx512";
   quant::ForEachBlock([&]<typename Block>() { table.gemv_block[Index(Block::kType)] = avx512::Gemv<Block>; });
+#define CARAT_ADD(Block)                                                        \
+  table.gemv_interleaved[Index(Block::kType)] = avx512::GemvInterleaved<Block>; \
+  table.panel_interleaved[Index(Block::kType)] = avx512::PanelInterleaved<Block>;
+  CARAT_FOR_EACH_INTERLEAVED(CARAT_ADD)
+#undef CARAT_ADD
   table.gemm_f32 = avx512::GemmF32;
   table.pack_panel = avx512::PackPanel;
   table.gemm_panel = avx512::GemmPanel;

@@ -136,6 +136,14 @@ struct Kernels {
   void (*gemv_block[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k,
                                         float* y);
 
+  // The same products of rows woven together by sixteen (quant/interleave.h): `w` is the first of them, row_bytes is
+  // what a row takes in the file, rows a multiple of 16. The one makes y[n] of one token as gemv_block does, the other
+  // a panel of up to kPanelRows rows for gemm_panel. Indexed by quant::Type; null where a table has neither.
+  void (*gemv_interleaved[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x,
+                                              int64_t k, float* y);
+  void (*panel_interleaved[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, int64_t k,
+                                               const S8Panel& panel);
+
   // codes[0..n) of a row. Indexed by quant::Type; null where !IsCodes.
   void (*unpack_codes[quant::kTypeCount])(const std::byte* packed, int64_t n, int8_t* codes);
   // y[i] = float(codes[i]) * scale.

@@ -8,6 +8,7 @@
 #include "base/aligned_buffer.h"
 #include "kernels/kernels.h"
 #include "ops/context.h"
+#include "ops/interleaved.h"
 #include "ops/matrix.h"
 #include "ops/rounded_input.h"
 #include "ops/static_input.h"
@@ -34,6 +35,10 @@ class Linear {
   void Multiply(const Matrix& w, float* y, int64_t y_stride);
   void Multiply(const Matrix& w, float* y) { Multiply(w, y, w.rows); }
 
+  // How many bytes of weights may be copied for reading them faster (ops/interleaved.h) in the products of a single
+  // token that follow; the last may exceed it.
+  void AllowCopies(int64_t bytes) { copy_budget_ = bytes; }
+
   uint64_t scratch_bytes() const;
 
  private:
@@ -57,14 +62,20 @@ class Linear {
   void ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const;
 
   kernels::CodeRows CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const;
+  // The copy of w that is to be multiplied in its place; null: there is none yet.
+  const InterleavedCopy* CopyOf(const Matrix& w);
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
-  void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
+  // `copy`: of w, or null.
+  void MultiplyBlocks(const Matrix& w, const InterleavedCopy* copy, int64_t begin, int64_t rows, Panel& panel, float* y,
+                      int64_t y_stride);
+  void PackPanel(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, const kernels::S8Panel& packed);
   void MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
 
   Context context_;
   const float* x_ = nullptr;
   int64_t tokens_ = 0, cols_ = 0;
+  int64_t copy_budget_ = 0;
 
   RoundedInput rounded_input_;
   StaticInput static_input_;

@@ -12,6 +12,7 @@ Matrix Matrix::Rows(int64_t begin, int64_t end) const {
   Matrix part = *this;
   part.rows = end - begin;
   part.data = row(begin);
+  part.copy = nullptr;
   if (scales.data != nullptr) part.scales.data = row_scales(begin);
   return part;
 }

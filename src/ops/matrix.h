@@ -17,6 +17,8 @@ struct Scales {
   int64_t row_bytes = 0;
 };
 
+class InterleavedCopy;
+
 // A weight matrix [rows, cols], row-major, in a mapped file: rows are outputs. A view.
 struct Matrix {
   quant::Type type = quant::Type::kF32;
@@ -26,6 +28,7 @@ struct Matrix {
   Scales scales = {};  // of code formats
   // Steps of the static rounding of the input and of the output, where that is part of the model; 0: none.
   float input_scale = 0, output_scale = 0;
+  InterleavedCopy* copy = nullptr;  // if it may have one (ops/interleaved.h)
 
   bool empty() const { return data == nullptr; }
   uint64_t size_bytes() const { return static_cast<uint64_t>(rows * (row_bytes + scales.row_bytes)); }

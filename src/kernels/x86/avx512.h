@@ -17,6 +17,19 @@ void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tok
 // `Block`: the formats of quant/blocks.h.
 template <typename Block>
 void Gemv(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y);
+// `Block`: those of CARAT_FOR_EACH_INTERLEAVED.
+template <typename Block>
+void GemvInterleaved(const std::byte* w, int64_t row_bytes, int64_t rows, const A8Row& x, int64_t k, float* y);
+template <typename Block>
+void PanelInterleaved(const std::byte* w, int64_t row_bytes, int64_t rows, int64_t k, const S8Panel& panel);
+
+// The formats that releases use; the others are multiplied as they lie.
+#define CARAT_FOR_EACH_INTERLEAVED(X) \
+  X(quant::BlockQ4_0)                 \
+  X(quant::BlockQ8_0)                 \
+  X(quant::BlockQ4_K)                 \
+  X(quant::BlockQ5_K)                 \
+  X(quant::BlockQ6_K)
 
 // `kType`: the formats of quant/codes.h.
 template <quant::Type kType>

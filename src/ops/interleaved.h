@@ -1,0 +1,68 @@
+// Copies of weights that a single token reads faster than the file.
+//
+// Decoding reads every weight once per token, so its speed is that of the memory. A file's pages are small, and its
+// rows lie one behind the other, so that sums have to be gathered across a vector. A copy lies in large pages with its
+// rows woven together (quant/interleave.h). It takes the place of the file's pages, which are let go as they are
+// copied: what is resident stays as large as it was.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/lazy_memory.h"
+#include "base/thread_pool.h"
+#include "carat/result.h"
+#include "kernels/kernels.h"
+#include "ops/matrix.h"
+#include "quant/interleave.h"
+
+namespace carat::ops {
+
+// The copy of one matrix. Any thread may read it once it is ready().
+class InterleavedCopy {
+ public:
+  // `memory`: matrix.size_bytes(), 64-byte aligned.
+  InterleavedCopy(const Matrix& matrix, std::byte* memory);
+
+  bool ready() const { return ready_.load(std::memory_order_acquire); }
+  // Copies the rows and lets go of the file's pages, unless another thread is at it. Called once no ParallelFor of this
+  // thread is running.
+  void Fill(ThreadPool& pool);
+
+  // Of row `first`, a multiple of quant::kInterleavedRows, on; as the kernels want them.
+  const std::byte* rows(int64_t first) const { return memory_ + first * row_bytes_; }
+  // A row as it lies in the file. out: its bytes.
+  void CopyRow(int64_t row, std::byte* out) const;
+  uint64_t size_bytes() const { return static_cast<uint64_t>(rows_ * row_bytes_); }
+
+ private:
+  const std::byte* file_;
+  int64_t rows_, row_bytes_, blocks_;
+  quant::BlockParts parts_;
+  std::byte* memory_;
+  std::mutex filling_;
+  std::atomic<bool> ready_{false};
+};
+
+// The copies of a model's matrices. Must outlive those matrices' use.
+class InterleavedWeights {
+ public:
+  // Gives those of `matrices` that the kernels can multiply so a copy, still to be filled. Error: kDoesNotFit.
+  static Result<InterleavedWeights> Create(const kernels::Kernels& kernels, std::span<Matrix* const> matrices);
+
+  uint64_t size_bytes() const { return size_bytes_; }  // of all copies, filled or not
+  uint64_t ready_bytes() const;                        // of those that are filled
+  uint64_t resident_bytes() const { return memory_.resident_bytes(); }
+
+ private:
+  LazyMemory memory_;
+  uint64_t size_bytes_ = 0;
+  std::vector<std::unique_ptr<InterleavedCopy>> copies_;
+};
+
+}  // namespace carat::ops

@@ -1,0 +1,110 @@
+#include "ops/interleaved.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "base/thread_pool.h"
+#include "kernels/expect.h"
+#include "kernels/testing.h"
+#include "ops/linear.h"
+
+namespace carat::ops {
+namespace {
+
+// A matrix of random bytes in a mapped file.
+class MatrixFile {
+ public:
+  MatrixFile(quant::Type type, int64_t rows, int64_t cols, bool any_bits) {
+    const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(cols)));
+    std::mt19937_64 random(3);
+    std::string bytes(static_cast<size_t>(rows * row_bytes), '\0');
+    for (char& byte : bytes) byte = static_cast<char>(any_bits ? random() : random() & 0x3b);  // else small scales
+    path_ = ::testing::TempDir() + "interleaved_" + std::to_string(::getpid());
+    std::ofstream(path_, std::ios::binary) << bytes;
+    file_ = *MappedFile::Open(path_);
+    matrix_ = {.type = type, .rows = rows, .cols = cols, .data = file_.bytes().data(), .row_bytes = row_bytes};
+  }
+  ~MatrixFile() { std::filesystem::remove(path_); }
+  MatrixFile(const MatrixFile&) = delete;
+  MatrixFile& operator=(const MatrixFile&) = delete;
+  Matrix& matrix() { return matrix_; }
+
+ private:
+  std::string path_;
+  MappedFile file_;
+  Matrix matrix_;
+};
+
+std::vector<float> Products(const Context& context, const Matrix& w, const std::vector<float>& x, int64_t tokens) {
+  Linear linear(context);
+  linear.AllowCopies(1);
+  linear.SetInput(x.data(), tokens, w.cols);
+  std::vector<float> y(static_cast<size_t>(tokens * w.rows));
+  linear.Multiply(w, y.data());
+  return y;
+}
+
+class InterleavedTest : public ::testing::TestWithParam<const kernels::Kernels*> {};
+
+TEST_P(InterleavedTest, GivesTheSameBits) {
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  for (int i = 0; i < quant::kTypeCount; ++i) {
+    const auto type = static_cast<quant::Type>(i);
+    if (!quant::IsBlock(type)) continue;
+    SCOPED_TRACE(quant::Info(type).name);
+    const int64_t block = quant::Info(type).block_elements;
+    for (const int threads : {1, 3})
+      for (const int64_t cols : {block, 3 * block, 8 * block, 9 * block})
+        for (const int64_t rows : {16, 48, 528}) {
+          MatrixFile file(type, rows, cols, /*any_bits=*/rows == 48);
+          ThreadPool pool(threads);
+          const Context context = {.kernels = GetParam(), .pool = &pool};
+          std::vector<float> x(static_cast<size_t>(7 * cols));
+          for (float& value : x) value = normal(random);
+          const std::vector<float> one = Products(context, file.matrix(), x, 1),
+                                   seven = Products(context, file.matrix(), x, 7);
+
+          Matrix copied = file.matrix();
+          Matrix* const matrices[] = {&copied};
+          const auto weights = InterleavedWeights::Create(*context.kernels, matrices);
+          ASSERT_TRUE(weights);
+          ASSERT_EQ(copied.copy != nullptr, GetParam()->gemv_interleaved[i] != nullptr);
+          kernels::testing::ExpectSameBits(Products(context, copied, x, 7), seven);  // not yet copied
+          kernels::testing::ExpectSameBits(Products(context, copied, x, 1), one);
+          if (copied.copy == nullptr) continue;
+          EXPECT_TRUE(copied.copy->ready());
+          kernels::testing::ExpectSameBits(Products(context, copied, x, 1), one);
+          kernels::testing::ExpectSameBits(Products(context, copied, x, 7), seven);
+          std::vector<std::byte> row(static_cast<size_t>(copied.row_bytes));
+          for (const int64_t r : {int64_t{0}, int64_t{13}, rows - 1}) {
+            copied.copy->CopyRow(r, row.data());
+            EXPECT_TRUE(std::equal(row.begin(), row.end(), copied.row(r))) << r;
+          }
+        }
+  }
+}
+
+TEST_P(InterleavedTest, LeavesOtherMatricesAlone) {
+  MatrixFile odd(quant::Type::kQ4_0, 24, 64, false), floats(quant::Type::kF32, 16, 64, false);
+  Matrix* const matrices[] = {&odd.matrix(), &floats.matrix()};
+  const auto weights = InterleavedWeights::Create(*GetParam(), matrices);
+  ASSERT_TRUE(weights);
+  EXPECT_EQ(weights->size_bytes(), 0u);
+  EXPECT_EQ(odd.matrix().copy, nullptr);
+  EXPECT_EQ(floats.matrix().copy, nullptr);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, InterleavedTest, ::testing::ValuesIn(kernels::testing::TablesToTest()),
+                         [](const auto& table) { return std::string(table.param->name); });
+
+}  // namespace
+}  // namespace carat::ops
