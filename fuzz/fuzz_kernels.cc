@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/testing.h"
+#include "quant/interleave.h"
 #include "quant/type.h"
 
 namespace carat {
@@ -108,6 +109,15 @@ void BlockProducts(Input& input, Type type) {
     kernels::testing::MultiplyPanels(table, weights, rows, rounded, tokens, y.data(), rows);
     if (table.gemv_block[index] != nullptr)  // must repeat the first token's row
       table.gemv_block[index](packed.data(), row_bytes, rows, rounded.Row(0), k, y.data());
+    const int64_t whole = rows / quant::kInterleavedRows * quant::kInterleavedRows;
+    if (table.gemv_interleaved[index] != nullptr && whole > 0) {  // so must this
+      std::vector<std::byte> woven(static_cast<size_t>(whole * row_bytes));
+      const quant::BlockParts parts = quant::PartsOf(type);
+      for (int64_t n = 0; n < whole; n += quant::kInterleavedRows)
+        quant::Interleave(parts, row_bytes / parts.bytes, packed.data() + n * row_bytes, row_bytes,
+                          woven.data() + n * row_bytes);
+      table.gemv_interleaved[index](woven.data(), row_bytes, whole, rounded.Row(0), k, y.data());
+    }
     return Answer{.floats = {decoded, y, weights.scale, weights.offset, rounded.scale},
                   .halves = {},
                   .codes = {weights.codes, rounded.codes, rounded.dealt},

@@ -110,7 +110,7 @@ EngineStats Engine::stats() const {
   EngineStats stats = {.load_seconds = impl_->load_seconds,
                        .ple_bytes_read = table.bytes_read(),
                        .copy_bytes = impl_->copies.size_bytes(),
-                       .copied_bytes = impl_->copies.ready_bytes()};
+                       .copied_bytes = impl_->copies.filled_bytes()};
   for (const MappedFile& file : impl_->checkpoint.files())
     stats.weight_bytes_resident += ResidentBytes(file.bytes().data(), file.bytes().size());
   const ops::Matrix& matrix = table.matrix();

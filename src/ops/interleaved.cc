@@ -8,7 +8,7 @@
 namespace carat::ops {
 
 namespace {
-// Rows that are copied at a time, and their pages let go: some megabytes of a wide matrix.
+// Rows that are copied at a time, and their pages let go: about a megabyte.
 constexpr int64_t kStripRows = 512;
 
 bool CanInterleave(const kernels::Kernels& kernels, const Matrix& matrix) {
@@ -28,16 +28,20 @@ InterleavedCopy::InterleavedCopy(const Matrix& matrix, std::byte* memory)
   blocks_ = row_bytes_ / parts_.bytes;
 }
 
-void InterleavedCopy::Fill(ThreadPool& pool) {
+int64_t InterleavedCopy::Fill(ThreadPool& pool, int64_t bytes) {
   const std::unique_lock lock(filling_, std::try_to_lock);
-  if (!lock || ready()) return;
-  pool.ParallelFor((rows_ + kStripRows - 1) / kStripRows, [this](int64_t strip, int) {
-    const int64_t begin = strip * kStripRows, end = std::min(begin + kStripRows, rows_);
+  const int64_t first = filled_rows();
+  if (!lock || first == rows_) return 0;
+  const int64_t strips = bytes / (kStripRows * row_bytes_) + 1;
+  const int64_t last = std::min(first + strips * kStripRows, rows_);
+  pool.ParallelFor((last - first + kStripRows - 1) / kStripRows, [&](int64_t strip, int) {
+    const int64_t begin = first + strip * kStripRows, end = std::min(begin + kStripRows, last);
     for (int64_t row = begin; row < end; row += quant::kInterleavedRows)
       quant::Interleave(parts_, blocks_, file_ + row * row_bytes_, row_bytes_, memory_ + row * row_bytes_);
     ReleaseMapped(file_ + begin * row_bytes_, static_cast<size_t>((end - begin) * row_bytes_));
   });
-  ready_.store(true, std::memory_order_release);
+  filled_rows_.store(last, std::memory_order_release);
+  return (last - first) * row_bytes_;
 }
 
 void InterleavedCopy::CopyRow(int64_t row, std::byte* out) const {
@@ -63,10 +67,9 @@ Result<InterleavedWeights> InterleavedWeights::Create(const kernels::Kernels& ke
   return weights;
 }
 
-uint64_t InterleavedWeights::ready_bytes() const {
+uint64_t InterleavedWeights::filled_bytes() const {
   uint64_t bytes = 0;
-  for (const auto& copy : copies_)
-    if (copy->ready()) bytes += copy->size_bytes();
+  for (const auto& copy : copies_) bytes += copy->filled_bytes();
   return bytes;
 }
 

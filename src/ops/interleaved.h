@@ -23,22 +23,24 @@
 
 namespace carat::ops {
 
-// The copy of one matrix. Any thread may read it once it is ready().
+// The copy of one matrix. Any thread may read the rows that are filled.
 class InterleavedCopy {
  public:
   // `memory`: matrix.size_bytes(), 64-byte aligned.
   InterleavedCopy(const Matrix& matrix, std::byte* memory);
 
-  bool ready() const { return ready_.load(std::memory_order_acquire); }
-  // Copies the rows and lets go of the file's pages, unless another thread is at it. Called once no ParallelFor of this
-  // thread is running.
-  void Fill(ThreadPool& pool);
+  // So many of its first rows are there.
+  int64_t filled_rows() const { return filled_rows_.load(std::memory_order_acquire); }
+  // Copies more of the rows, about `bytes` of them, and lets go of the file's pages; does nothing if another thread is
+  // at it. Returns how many bytes it copied. Not to be called from inside a ParallelFor.
+  int64_t Fill(ThreadPool& pool, int64_t bytes);
 
-  // Of row `first`, a multiple of quant::kInterleavedRows, on; as the kernels want them.
+  // From row `first` on, a multiple of quant::kInterleavedRows; as the kernels want them.
   const std::byte* rows(int64_t first) const { return memory_ + first * row_bytes_; }
   // A row as it lies in the file. out: its bytes.
   void CopyRow(int64_t row, std::byte* out) const;
   uint64_t size_bytes() const { return static_cast<uint64_t>(rows_ * row_bytes_); }
+  uint64_t filled_bytes() const { return static_cast<uint64_t>(filled_rows() * row_bytes_); }
 
  private:
   const std::byte* file_;
@@ -46,7 +48,7 @@ class InterleavedCopy {
   quant::BlockParts parts_;
   std::byte* memory_;
   std::mutex filling_;
-  std::atomic<bool> ready_{false};
+  std::atomic<int64_t> filled_rows_{0};
 };
 
 // The copies of a model's matrices. Must outlive those matrices' use.
@@ -55,8 +57,8 @@ class InterleavedWeights {
   // Gives those of `matrices` that the kernels can multiply so a copy, still to be filled. Error: kDoesNotFit.
   static Result<InterleavedWeights> Create(const kernels::Kernels& kernels, std::span<Matrix* const> matrices);
 
-  uint64_t size_bytes() const { return size_bytes_; }  // of all copies, filled or not
-  uint64_t ready_bytes() const;                        // of those that are filled
+  uint64_t size_bytes() const { return size_bytes_; }  // when all are filled
+  uint64_t filled_bytes() const;
   uint64_t resident_bytes() const { return memory_.resident_bytes(); }
 
  private:

@@ -85,7 +85,7 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   const Class kind = ClassOf(w);
   if (kind == Class::kCodes) static_input_.Round(w, x_, tokens_);
   if (kind == Class::kBlocks) rounded_input_.Round(x_, tokens_, cols_);
-  const InterleavedCopy* copy = kind == Class::kBlocks ? CopyOf(w) : nullptr;
+  if (tokens_ == 1 && w.copy != nullptr && copy_budget_ > 0) copy_budget_ -= w.copy->Fill(*context_.pool, copy_budget_);
   const int64_t panel_rows = PanelRows(w);
   const int64_t even_strip = CeilDivide(w.rows, kStripsPerThread * context_.pool->size());
   const int64_t strip_rows = CeilDivide(std::max(kMinStripRows, even_strip), panel_rows) * panel_rows;
@@ -98,7 +98,7 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
       if (kind == Class::kCodes)
         MultiplyStatic(w, begin, rows, panel, y + begin, y_stride);
       else if (kind == Class::kBlocks)
-        MultiplyBlocks(w, copy, begin, rows, panel, y + begin, y_stride);
+        MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
       else
         MultiplyFloats(w, begin, rows, panel, y + begin, y_stride);
       if (w.output_scale != 0)
@@ -132,29 +132,20 @@ void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel&
   context_.kernels->gemm_f32(weights, cols_, rows, x_, cols_, tokens_, cols_, y, y_stride);
 }
 
-const InterleavedCopy* Linear::CopyOf(const Matrix& w) {
-  if (w.copy == nullptr) return nullptr;
-  if (tokens_ == 1 && copy_budget_ > 0 && !w.copy->ready()) {
-    copy_budget_ -= static_cast<int64_t>(w.copy->size_bytes());
-    w.copy->Fill(*context_.pool);
-  }
-  return w.copy->ready() ? w.copy : nullptr;
-}
-
-void Linear::MultiplyBlocks(const Matrix& w, const InterleavedCopy* copy, int64_t begin, int64_t rows, Panel& panel,
-                            float* y, int64_t y_stride) {
+void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
   const kernels::Kernels& kernels = *context_.kernels;
   const auto type = static_cast<size_t>(w.type);
-  if (tokens_ == 1 && copy != nullptr)
-    return kernels.gemv_interleaved[type](copy->rows(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
+  const bool is_copied = w.copy != nullptr && begin + rows <= w.copy->filled_rows();
+  if (tokens_ == 1 && is_copied)
+    return kernels.gemv_interleaved[type](w.copy->rows(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
   if (tokens_ == 1 && kernels.gemv_block[type] != nullptr)
     return kernels.gemv_block[type](w.row(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
   const kernels::S8Panel packed = {.codes = panel.packed.codes.data(),
                                    .scale = panel.packed.scale.data(),
                                    .offset = kernels::HasOffset(w.type) ? panel.packed.offset.data() : nullptr,
                                    .group = kernels::GroupColumns(w.type)};
-  if (copy != nullptr)
-    kernels.panel_interleaved[type](copy->rows(begin), w.row_bytes, rows, cols_, packed);
+  if (is_copied)
+    kernels.panel_interleaved[type](w.copy->rows(begin), w.row_bytes, rows, cols_, packed);
   else
     PackPanel(w, begin, rows, panel, packed);
   kernels.gemm_panel(packed, rows, rounded_input_.tiles(), tokens_, cols_, y, y_stride);

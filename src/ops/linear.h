@@ -35,8 +35,8 @@ class Linear {
   void Multiply(const Matrix& w, float* y, int64_t y_stride);
   void Multiply(const Matrix& w, float* y) { Multiply(w, y, w.rows); }
 
-  // How many bytes of weights may be copied for reading them faster (ops/interleaved.h) in the products of a single
-  // token that follow; the last may exceed it.
+  // About how many bytes of weights may be copied for reading them faster (ops/interleaved.h) in the products of a
+  // single token that follow.
   void AllowCopies(int64_t bytes) { copy_budget_ = bytes; }
 
   uint64_t scratch_bytes() const;
@@ -62,13 +62,9 @@ class Linear {
   void ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const;
 
   kernels::CodeRows CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const;
-  // The copy of w that is to be multiplied in its place; null: there is none yet.
-  const InterleavedCopy* CopyOf(const Matrix& w);
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
-  // `copy`: of w, or null.
-  void MultiplyBlocks(const Matrix& w, const InterleavedCopy* copy, int64_t begin, int64_t rows, Panel& panel, float* y,
-                      int64_t y_stride);
+  void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void PackPanel(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, const kernels::S8Panel& packed);
   void MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
 
