@@ -117,6 +117,12 @@ constexpr Kernels Avx512Table() {
   table.gemm_f32 = avx512::GemmF32;
   table.pack_panel = avx512::PackPanel;
   table.gemm_panel = avx512::GemmPanel;
+  table.gemv_codes_interleaved[Index(Type::kC8)] = avx512::GemvCodesInterleaved<Type::kC8>;
+  table.panel_codes_interleaved[Index(Type::kC8)] = avx512::PanelCodesInterleaved<Type::kC8>;
+  table.gemv_codes_interleaved[Index(Type::kC4)] = avx512::GemvCodesInterleaved<Type::kC4>;
+  table.panel_codes_interleaved[Index(Type::kC4)] = avx512::PanelCodesInterleaved<Type::kC4>;
+  table.gemv_codes_interleaved[Index(Type::kC2)] = avx512::GemvCodesInterleaved<Type::kC2>;
+  table.panel_codes_interleaved[Index(Type::kC2)] = avx512::PanelCodesInterleaved<Type::kC2>;
   table.gemv_codes_float[Index(Type::kC2)] = avx512::GemvC2Float;
   table.gemv_codes_float[Index(Type::kG4)] = avx512::GemvG4Float;
   table.gemv_codes[Index(Type::kC8)] = avx512::GemvCodes<Type::kC8>;

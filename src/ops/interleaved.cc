@@ -12,10 +12,15 @@ namespace {
 constexpr int64_t kStripRows = 512;
 
 bool CanInterleave(const kernels::Kernels& kernels, const Matrix& matrix) {
-  return kernels.gemv_interleaved[static_cast<size_t>(matrix.type)] != nullptr &&
-         matrix.rows % quant::kInterleavedRows == 0;
+  const auto type = static_cast<size_t>(matrix.type);
+  if (matrix.rows % quant::kInterleavedRows != 0) return false;
+  // Of codes, those that are multiplied as such.
+  if (quant::IsCodes(matrix.type))
+    return matrix.input_scale != 0 && matrix.row_bytes % 4 == 0 && kernels.gemv_codes_interleaved[type] != nullptr;
+  return kernels.gemv_interleaved[type] != nullptr;
 }
 
+uint64_t RowsBytes(const Matrix& matrix) { return static_cast<uint64_t>(matrix.rows * matrix.row_bytes); }
 uint64_t Aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 }  // namespace
 
@@ -54,15 +59,15 @@ Result<InterleavedWeights> InterleavedWeights::Create(const kernels::Kernels& ke
   InterleavedWeights weights;
   uint64_t bytes = 0;
   for (const Matrix* matrix : matrices)
-    if (CanInterleave(kernels, *matrix)) bytes += Aligned(matrix->size_bytes());
+    if (CanInterleave(kernels, *matrix)) bytes += Aligned(RowsBytes(*matrix));
   TRY_ASSIGN(weights.memory_, LazyMemory::Allocate(bytes, LazyMemory::Pages::kLarge));
   std::byte* memory = weights.memory_.data();
   for (Matrix* matrix : matrices) {
     if (!CanInterleave(kernels, *matrix)) continue;
     weights.copies_.push_back(std::make_unique<InterleavedCopy>(*matrix, memory));
     matrix->copy = weights.copies_.back().get();
-    memory += Aligned(matrix->size_bytes());
-    weights.size_bytes_ += matrix->size_bytes();
+    memory += Aligned(RowsBytes(*matrix));
+    weights.size_bytes_ += RowsBytes(*matrix);
   }
   return weights;
 }

@@ -26,7 +26,7 @@ namespace carat::ops {
 // The copy of one matrix. Any thread may read the rows that are filled.
 class InterleavedCopy {
  public:
-  // `memory`: matrix.size_bytes(), 64-byte aligned.
+  // `memory`: as many bytes as its rows have, 64-byte aligned.
   InterleavedCopy(const Matrix& matrix, std::byte* memory);
 
   // So many of its first rows are there.

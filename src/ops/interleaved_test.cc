@@ -52,6 +52,14 @@ std::vector<float> Products(const Context& context, const Matrix& w, const std::
   return y;
 }
 
+std::vector<float> Normal(int64_t count, std::normal_distribution<float>& normal, std::mt19937& random) {
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+const std::byte* AsBytes(const std::vector<float>& values) { return reinterpret_cast<const std::byte*>(values.data()); }
+
 class InterleavedTest : public ::testing::TestWithParam<const kernels::Kernels*> {};
 
 TEST_P(InterleavedTest, GivesTheSameBits) {
@@ -59,27 +67,33 @@ TEST_P(InterleavedTest, GivesTheSameBits) {
   std::normal_distribution<float> normal;
   for (int i = 0; i < quant::kTypeCount; ++i) {
     const auto type = static_cast<quant::Type>(i);
-    if (!quant::IsBlock(type)) continue;
+    const bool codes = type == quant::Type::kC8 || type == quant::Type::kC4 || type == quant::Type::kC2;
+    if (!quant::IsBlock(type) && !codes) continue;
     SCOPED_TRACE(quant::Info(type).name);
-    const int64_t block = quant::Info(type).block_elements;
+    const int64_t block = codes ? 16 : quant::Info(type).block_elements;
     for (const int threads : {1, 3})
       for (const int64_t cols : {block, 3 * block, 8 * block, 9 * block})
         for (const int64_t rows : {16, 48, 528}) {
-          MatrixFile file(type, rows, cols, /*any_bits=*/rows == 48);
+          MatrixFile file(type, rows, cols, /*any_bits=*/rows == 48 || codes);
           ThreadPool pool(threads);
           const Context context = {.kernels = GetParam(), .pool = &pool};
-          std::vector<float> x(static_cast<size_t>(7 * cols));
-          for (float& value : x) value = normal(random);
-          const std::vector<float> one = Products(context, file.matrix(), x, 1),
-                                   seven = Products(context, file.matrix(), x, 7);
+          const std::vector<float> x = Normal(7 * cols, normal, random), scales = Normal(rows, normal, random);
+          Matrix plain = file.matrix();
+          if (codes) {
+            plain.scales = {.type = quant::Type::kF32, .group = cols, .data = AsBytes(scales), .row_bytes = 4};
+            plain.input_scale = 0.03f;
+            plain.output_scale = rows == 48 ? 0.5f : 0.0f;
+          }
+          const std::vector<float> one = Products(context, plain, x, 1), seven = Products(context, plain, x, 7);
 
-          Matrix copied = file.matrix();
+          Matrix copied = plain;
           Matrix* const matrices[] = {&copied};
           const auto weights = InterleavedWeights::Create(*context.kernels, matrices);
           ASSERT_TRUE(weights);
-          ASSERT_EQ(copied.copy != nullptr, GetParam()->gemv_interleaved[i] != nullptr);
           kernels::testing::ExpectSameBits(Products(context, copied, x, 7), seven);  // not yet copied
           kernels::testing::ExpectSameBits(Products(context, copied, x, 1), one);
+          ASSERT_EQ(copied.copy != nullptr, codes ? context.kernels->gemv_codes_interleaved[i] != nullptr
+                                                  : context.kernels->gemv_interleaved[i] != nullptr);
           if (copied.copy == nullptr) continue;
           EXPECT_EQ(copied.copy->filled_rows(), rows);
           kernels::testing::ExpectSameBits(Products(context, copied, x, 1), one);

@@ -18,6 +18,11 @@ constexpr int64_t kFloatPanelBytes = 256 * 1024, kFloatPanelStep = 4;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Have rows begin .. begin+rows-1 been copied?
+bool IsCopied(const Matrix& w, int64_t begin, int64_t rows) {
+  return w.copy != nullptr && begin + rows <= w.copy->filled_rows();
+}
+
 // Can kernels read these rows as floats where they lie?
 bool AreFloats(const Matrix& w) {
   return w.type == quant::Type::kF32 && reinterpret_cast<uintptr_t>(w.data) % alignof(float) == 0;
@@ -111,8 +116,7 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
 // Rows of codes with their scales as floats.
 kernels::CodeRows Linear::CodeRowsOf(const Matrix& w, int64_t begin, int64_t rows, Panel& panel) const {
   const auto decode = context_.kernels->decode[static_cast<size_t>(w.scales.type)];
-  const int64_t groups = w.cols / w.scales.group;
-  for (int64_t r = 0; r < rows; ++r) decode(w.row_scales(begin + r), panel.scale.data() + r * groups, groups);
+  decode(w.row_scales(begin), panel.scale.data(), rows * (w.cols / w.scales.group));
   return {.packed = w.row(begin), .row_bytes = w.row_bytes, .scale = panel.scale.data()};
 }
 
@@ -135,7 +139,7 @@ void Linear::MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel&
 void Linear::MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
   const kernels::Kernels& kernels = *context_.kernels;
   const auto type = static_cast<size_t>(w.type);
-  const bool is_copied = w.copy != nullptr && begin + rows <= w.copy->filled_rows();
+  const bool is_copied = IsCopied(w, begin, rows);
   if (tokens_ == 1 && is_copied)
     return kernels.gemv_interleaved[type](w.copy->rows(begin), w.row_bytes, rows, rounded_input_.row(), cols_, y);
   if (tokens_ == 1 && kernels.gemv_block[type] != nullptr)
@@ -170,20 +174,34 @@ void Linear::PackPanel(const Matrix& w, int64_t begin, int64_t rows, Panel& pane
 }
 
 void Linear::MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
+  const kernels::Kernels& kernels = *context_.kernels;
   const auto type = static_cast<size_t>(w.type);
-  const kernels::CodeRows packed = CodeRowsOf(w, begin, rows, panel);
-  if (tokens_ == 1) return context_.kernels->gemv_codes[type](packed, rows, static_input_.row(), cols_, y);
+  const bool is_copied = IsCopied(w, begin, rows);
+  kernels::CodeRows packed = CodeRowsOf(w, begin, rows, panel);
+  if (is_copied) packed.packed = w.copy->rows(begin);
+  if (tokens_ == 1)
+    return (is_copied ? kernels.gemv_codes_interleaved : kernels.gemv_codes)[type](packed, rows, static_input_.row(),
+                                                                                   cols_, y);
   const int64_t columns = CodeColumns(cols_);
-  int8_t* codes = panel.rows.codes.data();
-  for (int64_t r = 0; r < rows; ++r, codes += columns) {
-    context_.kernels->unpack_codes[type](packed.packed + r * packed.row_bytes, cols_, codes);
-    std::fill(codes + cols_, codes + columns, int8_t{0});
-  }
   const kernels::S8Panel side_by_side = {
       .codes = panel.packed.codes.data(), .scale = panel.packed.scale.data(), .offset = nullptr, .group = columns};
+  if (is_copied)
+    kernels.panel_codes_interleaved[type](packed, rows, columns, side_by_side);
+  else
+    PackCodesPanel(w.type, packed, rows, panel, side_by_side);
+  kernels.gemm_codes[type](side_by_side, rows, static_input_.tiles(), tokens_, columns, y, y_stride);
+}
+
+void Linear::PackCodesPanel(quant::Type type, const kernels::CodeRows& w, int64_t rows, Panel& panel,
+                            const kernels::S8Panel& packed) {
+  const int64_t columns = packed.group;
+  int8_t* codes = panel.rows.codes.data();
+  for (int64_t r = 0; r < rows; ++r, codes += columns) {
+    context_.kernels->unpack_codes[static_cast<size_t>(type)](w.packed + r * w.row_bytes, cols_, codes);
+    std::fill(codes + cols_, codes + columns, int8_t{0});
+  }
   context_.kernels->pack_panel({.codes = panel.rows.codes.data(), .scale = panel.scale.data(), .offset = nullptr}, rows,
-                               columns, side_by_side);
-  context_.kernels->gemm_codes[type](side_by_side, rows, static_input_.tiles(), tokens_, columns, y, y_stride);
+                               columns, packed);
 }
 
 }  // namespace carat::ops

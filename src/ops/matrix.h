@@ -9,7 +9,7 @@
 
 namespace carat::ops {
 
-// The scales of code formats (quant/codes.h), [rows, columns / group], in a mapped file. A view.
+// The scales of code formats (quant/codes.h), [rows, columns / group] without gaps, in a mapped file. A view.
 struct Scales {
   quant::Type type = quant::Type::kF32;  // or F16, BF16
   int64_t group = 0;                     // columns that share a scale

@@ -6,6 +6,7 @@
 namespace carat::quant {
 
 BlockParts PartsOf(Type type) {
+  if (IsCodes(type)) return {.bytes = 4, .words = 1, .stretch = 1};
   BlockParts parts;
   ForEachBlock([&]<typename Block>() {
     if (Block::kType == type) parts = PartsOf<Block>();

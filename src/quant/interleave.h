@@ -44,7 +44,7 @@ constexpr BlockParts PartsOf() {
   }
   return parts;
 }
-// Of a block type.
+// Of a block type; of a code format, whose rows are a multiple of 4 bytes long, a word of codes counts as a block.
 BlockParts PartsOf(Type type);
 
 // Weaves sixteen rows of `blocks` blocks each, row_bytes apart. out: 16 * blocks * parts.bytes.

@@ -36,6 +36,10 @@ template <quant::Type kType>
 void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
+template <quant::Type kType>
+void GemvCodesInterleaved(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
+template <quant::Type kType>
+void PanelCodesInterleaved(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 
