@@ -3,6 +3,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/emulated_tiles.h"
 #include "kernels/kernels.h"
 #include "kernels/testing.h"
 #include "quant/codes.h"
@@ -105,7 +106,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (in.type == Type::kG4) in.k = (in.k + quant::kG4Group - 1) / quant::kG4Group * quant::kG4Group;
   in.group = in.type == Type::kG4 ? quant::kG4Group : in.k;
   in.rows = 1 + input.Take<uint8_t>() % 40;
-  in.tokens = 1 + input.Take<uint8_t>() % 9;
+  in.tokens = 1 + input.Take<uint8_t>() % 20;
   in.x_scale = std::abs(input.Take<float>());
   if (!(in.x_scale > 0) || in.x_scale > 1e38f) in.x_scale = 0.0123f;
   for (int64_t n = 0; n < in.rows * in.k / in.group; ++n) in.w_scale.push_back(input.Take<float>());
@@ -116,7 +117,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (int64_t i = 0; i < in.tokens * in.k; ++i)
     in.x.push_back(any_bits ? input.Take<float>() : (static_cast<float>(input.Take<int8_t>()) + 0.5f) * in.x_scale);
 
-  const std::vector<const Kernels*> tables = kernels::testing::TablesToTest();
+  std::vector<const Kernels*> tables = kernels::testing::TablesToTest();
+  tables.push_back(&kernels::testing::EmulatedAmx());
   const Answer expected = Compute(*tables[0], in);
   for (const Kernels* table : tables) {
     const Answer actual = Compute(*table, in);

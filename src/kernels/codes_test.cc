@@ -11,6 +11,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/emulated_tiles.h"
 #include "kernels/expect.h"
 #include "kernels/kernels.h"
 #include "kernels/testing.h"
@@ -127,6 +128,7 @@ TEST_P(CodesTest, IsComplete) {
     EXPECT_EQ(table().unpack_codes[i] != nullptr, quant::IsCodes(type)) << quant::Info(type).name;
     const bool exact = quant::IsCodes(type) && type != Type::kG4;
     EXPECT_EQ(table().gemv_codes[i] != nullptr, exact) << quant::Info(type).name;
+    EXPECT_EQ(table().pack_codes[i] != nullptr, exact) << quant::Info(type).name;
     EXPECT_EQ(table().gemm_codes[i] != nullptr, exact) << quant::Info(type).name;
   }
 }
@@ -177,9 +179,9 @@ TEST_P(CodesTest, RoundAndDeal) {
 }
 
 TEST_P(CodesTest, ProductsAreExact) {
-  constexpr int64_t kRows = 70, kTokens = 13;
+  constexpr int64_t kRows = 70, kTokens = 33;
   for (const Type type : {Type::kC8, Type::kC4, Type::kC2})
-    for (const int64_t k : {1, 2, 3, 5, 31, 64, 65, 127, 128, 129, 255, 257, 260, 511, 700}) {
+    for (const int64_t k : {1, 2, 3, 31, 64, 65, 127, 129, 257, 511}) {
       SCOPED_TRACE(::testing::Message() << quant::Info(type).name << " " << k);
       const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
       // Exactly as long as it must be, so that a sanitizer sees what reads beyond the end of a file.
@@ -207,8 +209,8 @@ TEST_P(CodesTest, ProductsAreExact) {
               static_cast<float>(sum) * (x.rows[static_cast<size_t>(t)].scale * w_scale[static_cast<size_t>(n)]);
         }
       }
-      for (const int64_t rows : {1, 7, 8, 15, 17, 31, 32, 33, 70})
-        for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 13}) {
+      for (const int64_t rows : {1, 8, 15, 17, 32, 70})
+        for (const int64_t tokens : {1, 2, 4, 5, 7, 16, 17, 33}) {
           constexpr int64_t kStride = kRows + 1;
           std::vector<float> expected(kTokens * kStride, 5.0f), alone = expected, together = expected;
           for (int64_t t = 0; t < tokens; ++t)
@@ -277,6 +279,7 @@ TEST_P(CodesTest, LongRowsOfExtremesAreExact) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, CodesTest, ::testing::ValuesIn(testing::TablesToTest()), testing::TableName);
+INSTANTIATE_TEST_SUITE_P(Emulated, CodesTest, ::testing::Values(&testing::EmulatedAmx()), testing::TableName);
 
 }  // namespace
 }  // namespace carat::kernels

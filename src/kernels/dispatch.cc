@@ -3,8 +3,13 @@
 #include "kernels/reference/reference.h"
 #include "quant/blocks.h"
 #ifdef __x86_64__
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kernels/x86/amx.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/avx512.h"
+#include "kernels/x86/code_tiles.h"
 #endif
 
 namespace carat::kernels {
@@ -37,12 +42,16 @@ constexpr Kernels ScalarTable() {
   table.quantize_static = reference::QuantizeStatic;
   table.round_static = reference::RoundStatic;
   table.deal_codes = reference::DealCodes;
+  table.code_tile_tokens = kTileTokens;
   table.pack_code_tile = reference::PackCodeTile;
   table.gemv_codes[Index(Type::kC8)] = reference::GemvCodes<Type::kC8>;
+  table.pack_codes[Index(Type::kC8)] = reference::PackCodes<Type::kC8>;
   table.gemm_codes[Index(Type::kC8)] = reference::GemmCodes;
   table.gemv_codes[Index(Type::kC4)] = reference::GemvCodes<Type::kC4>;
+  table.pack_codes[Index(Type::kC4)] = reference::PackCodes<Type::kC4>;
   table.gemm_codes[Index(Type::kC4)] = reference::GemmCodes;
   table.gemv_codes[Index(Type::kC2)] = reference::GemvCodes<Type::kC2>;
+  table.pack_codes[Index(Type::kC2)] = reference::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = reference::GemmCodes;
   table.rms_norm = reference::RmsNorm;
   table.gelu_mul = reference::GeluMul;
@@ -88,10 +97,13 @@ constexpr Kernels Avx2Table() {
   table.round_static = avx2::RoundStatic;
   table.deal_codes = avx2::DealCodes;
   table.gemv_codes[Index(Type::kC8)] = avx2::GemvCodes<Type::kC8>;
+  table.pack_codes[Index(Type::kC8)] = avx2::PackCodes<Type::kC8>;
   table.gemm_codes[Index(Type::kC8)] = avx2::GemmCodes<Type::kC8>;
   table.gemv_codes[Index(Type::kC4)] = avx2::GemvCodes<Type::kC4>;
+  table.pack_codes[Index(Type::kC4)] = avx2::PackCodes<Type::kC4>;
   table.gemm_codes[Index(Type::kC4)] = avx2::GemmCodes<Type::kC4>;
   table.gemv_codes[Index(Type::kC2)] = avx2::GemvCodes<Type::kC2>;
+  table.pack_codes[Index(Type::kC2)] = avx2::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = avx2::GemmCodes<Type::kC2>;
   table.rms_norm = avx2::RmsNorm;
   table.gelu_mul = avx2::GeluMul;
@@ -126,10 +138,13 @@ constexpr Kernels Avx512Table() {
   table.gemv_codes_float[Index(Type::kC2)] = avx512::GemvC2Float;
   table.gemv_codes_float[Index(Type::kG4)] = avx512::GemvG4Float;
   table.gemv_codes[Index(Type::kC8)] = avx512::GemvCodes<Type::kC8>;
+  table.pack_codes[Index(Type::kC8)] = avx512::PackCodes<Type::kC8>;
   table.gemm_codes[Index(Type::kC8)] = avx512::GemmCodes;
   table.gemv_codes[Index(Type::kC4)] = avx512::GemvCodes<Type::kC4>;
+  table.pack_codes[Index(Type::kC4)] = avx512::PackCodes<Type::kC4>;
   table.gemm_codes[Index(Type::kC4)] = avx512::GemmCodes;
   table.gemv_codes[Index(Type::kC2)] = avx512::GemvCodes<Type::kC2>;
+  table.pack_codes[Index(Type::kC2)] = avx512::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes;
   table.attention_scores = avx512::AttentionScores;
   table.attention_mix = avx512::AttentionMix;
@@ -137,7 +152,25 @@ constexpr Kernels Avx512Table() {
 }
 
 constexpr Kernels kAvx512 = Avx512Table();
-constexpr const Kernels* kAll[] = {&kScalar, &kAvx2, &kAvx512};
+
+constexpr Kernels AmxTable() {
+  Kernels table = kAvx512;
+  table.name = "amx";
+  table.code_tile_tokens = x86::kTileRows;
+  table.pack_code_tile = amx::PackCodeTile;
+  for (const Type type : {Type::kC8, Type::kC4, Type::kC2}) table.gemm_codes[Index(type)] = amx::GemmCodes;
+  return table;
+}
+
+constexpr Kernels kAmx = AmxTable();
+constexpr const Kernels* kAll[] = {&kScalar, &kAvx2, &kAvx512, &kAmx};
+
+// Linux saves the 8 KiB of tile registers for those alone who have asked for them, once for all threads of a process.
+bool MayUseTiles() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, in headers since Linux 5.16
+  static const bool granted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+}
 
 // These ask the operating system too, whether it saves the registers.
 bool CpuHas(std::string_view name) {
@@ -147,6 +180,9 @@ bool CpuHas(std::string_view name) {
     return CpuHas("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+  if (name == "amx")
+    return CpuHas("avx512") && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+           MayUseTiles();
   return name == "scalar";
 }
 

@@ -71,12 +71,12 @@ struct PlaneRow {
   StaticRow row;
 };
 inline constexpr int64_t kPlaneStep = 64;
-// Many tokens of static scale, up to kTileTokens side by side in a tile. Rows that are missing are zeros.
+// Many tokens of static scale, up to Kernels::code_tile_tokens side by side in a tile. Rows that are missing are zeros.
 struct CodeTiles {
-  const int8_t* codes;    // [tiles][k/4][kTileTokens][4], 64-byte aligned
-  const StaticRow* rows;  // [tiles * kTileTokens]
+  const int8_t* codes;    // [tiles][code_tile_tokens * k], 64-byte aligned; in an order that only the table knows
+  const StaticRow* rows;  // [tiles * code_tile_tokens]
 };
-// Columns of code tiles, and of the panels that meet them, are a multiple of this; callers pad with zeros.
+// Columns of code tiles, and of the panels that meet them, are a multiple of this. Tiles end in zeros.
 inline constexpr int64_t kCodeStep = 64;
 
 // Weights of any block type, unpacked to one form: w = scale[i/group] * code[i] + offset[i/group], where group is
@@ -86,8 +86,7 @@ struct S8Row {
   float* scale;   // [k/group]
   float* offset;  // [k/group]; left untouched by types that have none (HasOffset)
 };
-// Up to kPanelRows such rows side by side, so that a vector holds the same columns of them all. Of the code formats,
-// the group is the whole row.
+// Up to kPanelRows such rows side by side, so that a vector holds the same columns of them all. Rows of codes too.
 inline constexpr int64_t kPanelRows = 32;
 struct S8Panel {
   int8_t* codes;  // [k/4][kPanelRows][4], 64-byte aligned; in a form that only the table that packed them knows
@@ -105,7 +104,7 @@ enum class KvType : uint8_t { kF32, kF16, kI8 };
 constexpr int64_t KvBytes(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
 
 struct Kernels {
-  std::string_view name;  // "scalar", "avx2", "avx512", ...
+  std::string_view name;  // "scalar", "avx2", "avx512", "amx"
 
   // dst[0..n) = the row's weights as floats: bits equal to the definition of the type, products evaluated left to
   // right. n is a multiple of the block. Indexed by quant::Type; null where !IsWeight.
@@ -154,7 +153,8 @@ struct Kernels {
   void (*round_static)(float* x, int64_t n, float scale);
   // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes.
   void (*deal_codes)(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
-  // Puts `tokens` <= kTileTokens rows of k codes, one after the other, side by side.
+  int64_t code_tile_tokens;
+  // Puts `tokens` <= code_tile_tokens rows of k codes, one after the other, side by side.
   void (*pack_code_tile)(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);
   // One token with float activations: y[n] = w[n] . x, the float dot of x and of what scale_codes makes of a row. Null
   // where a table has nothing better than these two steps. Of G4, k is a multiple of 32.
@@ -162,8 +162,11 @@ struct Kernels {
   // One token with a matrix as it lies in memory: y[n] = code sum of w[n] and x. Indexed by quant::Type: C8, C4, C2.
   // k <= quant::MaxExactColumns(type).
   void (*gemv_codes[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
-  // Many tokens: y[t * y_stride + n] = code sum of row n of the panel (of pack_panel) and x[t], n < rows, t < tokens.
-  // Indexed by the type that the panel was unpacked from.
+  // Unpacks `rows` <= kPanelRows rows to a panel of k rounded up to kCodeStep columns, whose group is the whole row.
+  // What stands beyond k means nothing.
+  void (*pack_codes[quant::kTypeCount])(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
+  // Many tokens: y[t * y_stride + n] = code sum of row n of such a panel and x[t], n < rows, t < tokens; k is that of
+  // the panel.
   void (*gemm_codes[quant::kTypeCount])(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k,
                                         float* y, int64_t y_stride);
   // As gemv_interleaved and panel_interleaved, of C8, C4 and C2: w.packed is the first of the rows woven together. k is

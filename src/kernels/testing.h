@@ -111,31 +111,25 @@ inline void MultiplyCodesAlone(const Kernels& table, quant::Type type, const Cod
 inline void MultiplyCodePanels(const Kernels& table, quant::Type type, const CodeRows& w, int64_t rows,
                                const StaticRows& x, int64_t tokens, float* y, int64_t y_stride) {
   const int64_t k = (x.columns + kCodeStep - 1) / kCodeStep * kCodeStep;
-  const auto padded = [&](int64_t count, const auto& copy_row) {
-    std::vector<int8_t> out(static_cast<size_t>(count * k));
-    for (int64_t r = 0; r < count; ++r) copy_row(r, out.data() + r * k);
-    return out;
-  };
-  const int64_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
-  std::vector<int8_t, Aligned64<int8_t>> tile_codes(static_cast<size_t>(tiles * kTileTokens * k), 77);
-  for (int64_t t = 0; t < tokens; t += kTileTokens) {
-    const int64_t count = tokens - t < kTileTokens ? tokens - t : kTileTokens;
-    const auto codes = padded(
-        count, [&](int64_t r, int8_t* out) { std::copy_n(x.codes.data() + (t + r) * x.columns, x.columns, out); });
+  const int64_t tile = table.code_tile_tokens, tiles = (tokens + tile - 1) / tile;
+  std::vector<int8_t, Aligned64<int8_t>> tile_codes(static_cast<size_t>(tiles * tile * k), 77);
+  for (int64_t t = 0; t < tokens; t += tile) {
+    const int64_t count = std::min(tile, tokens - t);
+    std::vector<int8_t> codes(static_cast<size_t>(count * k));
+    for (int64_t r = 0; r < count; ++r)
+      std::copy_n(x.codes.data() + (t + r) * x.columns, x.columns, codes.data() + r * k);
     table.pack_code_tile(codes.data(), count, k, tile_codes.data() + t * k);
   }
   std::vector<StaticRow> tile_rows(x.rows.begin(), x.rows.begin() + tokens);
-  tile_rows.resize(static_cast<size_t>(tiles * kTileTokens));
+  tile_rows.resize(static_cast<size_t>(tiles * tile));
 
   std::vector<int8_t, Aligned64<int8_t>> panel_codes(static_cast<size_t>(kPanelRows * k), 77);
-  std::vector<float, Aligned64<float>> panel_scale(kPanelRows, 77.0f), scale(w.scale, w.scale + rows);
+  std::vector<float, Aligned64<float>> panel_scale(kPanelRows, 77.0f);
   const S8Panel panel = {panel_codes.data(), panel_scale.data(), nullptr, k};
   for (int64_t n = 0; n < rows; n += kPanelRows) {
     const int64_t count = rows - n < kPanelRows ? rows - n : kPanelRows;
-    auto codes = padded(count, [&](int64_t r, int8_t* out) {
-      table.unpack_codes[static_cast<int>(type)](w.packed + (n + r) * w.row_bytes, x.columns, out);
-    });
-    table.pack_panel({codes.data(), scale.data() + n, nullptr}, count, k, panel);
+    table.pack_codes[static_cast<int>(type)]({w.packed + n * w.row_bytes, w.row_bytes, w.scale + n}, count, x.columns,
+                                             panel);
     table.gemm_codes[static_cast<int>(type)](panel, count, {tile_codes.data(), tile_rows.data()}, tokens, k, y + n,
                                              y_stride);
   }

@@ -52,6 +52,7 @@ void Linear::ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const {
   const int64_t cols = kind == Class::kCodes ? CodeColumns(w.cols) : w.cols;
   const int64_t group = kind == Class::kCodes ? cols : kernels::GroupColumns(w.type);
   for (Rows* part : {&panel.rows, &panel.packed}) {
+    if (kind == Class::kCodes && part == &panel.rows) continue;  // unpacked side by side at once
     part->codes.Reserve(static_cast<size_t>(rows * cols));
     part->scale.Reserve(static_cast<size_t>(rows * (cols / group)));
     if (kernels::HasOffset(w.type)) part->offset.Reserve(part->scale.size());
@@ -183,25 +184,13 @@ void Linear::MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel&
     return (is_copied ? kernels.gemv_codes_interleaved : kernels.gemv_codes)[type](packed, rows, static_input_.row(),
                                                                                    cols_, y);
   const int64_t columns = CodeColumns(cols_);
-  const kernels::S8Panel side_by_side = {
+  const kernels::S8Panel unpacked = {
       .codes = panel.packed.codes.data(), .scale = panel.packed.scale.data(), .offset = nullptr, .group = columns};
   if (is_copied)
-    kernels.panel_codes_interleaved[type](packed, rows, columns, side_by_side);
+    kernels.panel_codes_interleaved[type](packed, rows, columns, unpacked);
   else
-    PackCodesPanel(w.type, packed, rows, panel, side_by_side);
-  kernels.gemm_codes[type](side_by_side, rows, static_input_.tiles(), tokens_, columns, y, y_stride);
-}
-
-void Linear::PackCodesPanel(quant::Type type, const kernels::CodeRows& w, int64_t rows, Panel& panel,
-                            const kernels::S8Panel& packed) {
-  const int64_t columns = packed.group;
-  int8_t* codes = panel.rows.codes.data();
-  for (int64_t r = 0; r < rows; ++r, codes += columns) {
-    context_.kernels->unpack_codes[static_cast<size_t>(type)](w.packed + r * w.row_bytes, cols_, codes);
-    std::fill(codes + cols_, codes + columns, int8_t{0});
-  }
-  context_.kernels->pack_panel({.codes = panel.rows.codes.data(), .scale = panel.scale.data(), .offset = nullptr}, rows,
-                               columns, packed);
+    kernels.pack_codes[type](packed, rows, cols_, unpacked);
+  kernels.gemm_codes[type](unpacked, rows, static_input_.tiles(), tokens_, columns, y, y_stride);
 }
 
 }  // namespace carat::ops

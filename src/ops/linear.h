@@ -66,8 +66,6 @@ class Linear {
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void PackPanel(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, const kernels::S8Panel& packed);
-  void PackCodesPanel(quant::Type type, const kernels::CodeRows& w, int64_t rows, Panel& panel,
-                      const kernels::S8Panel& packed);
   void MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
 
   Context context_;

@@ -8,14 +8,9 @@ namespace carat::ops {
 
 namespace {
 
-constexpr int64_t kTile = kernels::kTileTokens;
+int64_t RoundUp(int64_t count, int64_t step) { return (count + step - 1) / step * step; }
 
-int64_t Tiles(int64_t tokens) { return (tokens + kTile - 1) / kTile; }
-
-int64_t PlaneBytes(int64_t cols, int planes) {
-  const int64_t codes = (cols + planes - 1) / planes;
-  return (codes + kernels::kPlaneStep - 1) / kernels::kPlaneStep * kernels::kPlaneStep;
-}
+int64_t PlaneBytes(int64_t cols, int planes) { return RoundUp((cols + planes - 1) / planes, kernels::kPlaneStep); }
 
 }  // namespace
 
@@ -23,12 +18,12 @@ StaticInput::StaticInput(const Context& context)
     : context_(context), unpacked_(static_cast<size_t>(context.pool->size())) {}
 
 void StaticInput::Reserve(int64_t max_tokens, int64_t max_cols) {
+  const int64_t tile = context_.kernels->code_tile_tokens, rows = RoundUp(max_tokens, tile);
   // A single token takes most with four planes.
-  codes_.Reserve(
-      static_cast<size_t>(std::max(4 * PlaneBytes(max_cols, 4), Tiles(max_tokens) * kTile * CodeColumns(max_cols))));
-  rows_.Reserve(static_cast<size_t>(Tiles(max_tokens) * kTile));
-  for (AlignedBuffer<int8_t>& rows : unpacked_)
-    rows.Reserve(static_cast<size_t>(std::min(max_tokens, kTile) * CodeColumns(max_cols)));
+  codes_.Reserve(static_cast<size_t>(std::max(4 * PlaneBytes(max_cols, 4), rows * CodeColumns(max_cols))));
+  rows_.Reserve(static_cast<size_t>(rows));
+  for (AlignedBuffer<int8_t>& unpacked : unpacked_)
+    unpacked.Reserve(static_cast<size_t>(std::min(max_tokens, tile) * CodeColumns(max_cols)));
 }
 
 uint64_t StaticInput::scratch_bytes() const {
@@ -57,17 +52,18 @@ void StaticInput::Deal(const float* x, int64_t cols, int planes) {
 }
 
 void StaticInput::Pack(const float* x, int64_t tokens, int64_t cols) {
-  const int64_t columns = CodeColumns(cols);
-  context_.pool->ParallelFor(Tiles(tokens), [&](int64_t tile, int worker) {
+  const int64_t columns = CodeColumns(cols), tile_tokens = context_.kernels->code_tile_tokens;
+  context_.pool->ParallelFor(RoundUp(tokens, tile_tokens) / tile_tokens, [&](int64_t tile, int worker) {
     int8_t* codes = unpacked_[static_cast<size_t>(worker)].data();
-    kernels::StaticRow* rows = rows_.data() + tile * kTile;
-    const int64_t count = std::min(kTile, tokens - tile * kTile);
+    const int64_t first = tile * tile_tokens, count = std::min(tile_tokens, tokens - first);
+    kernels::StaticRow* rows = rows_.data() + first;
     for (int64_t r = 0; r < count; ++r) {
-      rows[r] = context_.kernels->quantize_static(x + (tile * kTile + r) * cols, cols, scale_, codes + r * columns);
-      std::fill(codes + r * columns + cols, codes + (r + 1) * columns, int8_t{0});
+      int8_t* row = codes + r * columns;
+      rows[r] = context_.kernels->quantize_static(x + (first + r) * cols, cols, scale_, row);
+      std::fill(row + cols, row + columns, int8_t{0});
     }
-    std::fill(rows + count, rows + kTile, kernels::StaticRow{});
-    context_.kernels->pack_code_tile(codes, count, columns, codes_.data() + tile * kTile * columns);
+    std::fill(rows + count, rows + tile_tokens, kernels::StaticRow{});
+    context_.kernels->pack_code_tile(codes, count, columns, codes_.data() + first * columns);
   });
 }
 

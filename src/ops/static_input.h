@@ -44,7 +44,7 @@ class StaticInput {
   int64_t plane_ = 0;
   AlignedBuffer<int8_t> codes_;  // planes, or tiles
   AlignedBuffer<kernels::StaticRow> rows_;
-  std::vector<AlignedBuffer<int8_t>> unpacked_;  // of each worker: [kTileTokens, CodeColumns]
+  std::vector<AlignedBuffer<int8_t>> unpacked_;  // of each worker: [code_tile_tokens, CodeColumns]
 };
 
 }  // namespace carat::ops

@@ -71,6 +71,18 @@ void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile) 
 }
 
 template <Type kType>
+void PackCodes(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel) {
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    const bool inside = r < rows;
+    panel.scale[r] = inside ? w.scale[r] : 0.0f;
+    for (int64_t i = 0; i < (k + kCodeStep - 1) / kCodeStep * kCodeStep; ++i)
+      panel.codes[(i / 4 * kPanelRows + r) * 4 + i % 4] =
+          inside && i < k ? static_cast<int8_t>(Code<quant::CodeBits(kType)>(w.packed + r * w.row_bytes, i))
+                          : int8_t{0};
+  }
+}
+
+template <Type kType>
 void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y) {
   constexpr int kBits = quant::CodeBits(kType), kPlanes = 8 / kBits;
   for (int64_t n = 0; n < rows; ++n) {
@@ -97,8 +109,11 @@ void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t token
 template void UnpackCodes<Type::kC8>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC4>(const std::byte*, int64_t, int8_t*);
 template void UnpackCodes<Type::kC2>(const std::byte*, int64_t, int8_t*);
+template void PackCodes<Type::kC8>(const CodeRows&, int64_t, int64_t, const S8Panel&);
 template void GemvCodes<Type::kC8>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void PackCodes<Type::kC4>(const CodeRows&, int64_t, int64_t, const S8Panel&);
 template void GemvCodes<Type::kC4>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
+template void PackCodes<Type::kC2>(const CodeRows&, int64_t, int64_t, const S8Panel&);
 template void GemvCodes<Type::kC2>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*);
 
 }  // namespace carat::kernels::reference

@@ -34,6 +34,8 @@ void RoundStatic(float* x, int64_t n, float scale);
 void DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
 void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);
 template <quant::Type kType>
+void PackCodes(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
+template <quant::Type kType>
 void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);

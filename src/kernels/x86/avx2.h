@@ -43,6 +43,8 @@ void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, flo
 void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 void DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
 template <quant::Type kType>
+void PackCodes(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
+template <quant::Type kType>
 void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
 template <quant::Type kType>
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,

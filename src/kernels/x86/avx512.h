@@ -33,6 +33,8 @@ void PanelInterleaved(const std::byte* w, int64_t row_bytes, int64_t rows, int64
 
 // `kType`: the formats of quant/codes.h.
 template <quant::Type kType>
+void PackCodes(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
+template <quant::Type kType>
 void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);

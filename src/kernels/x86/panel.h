@@ -256,6 +256,71 @@ CARAT_INLINE void InterleaveTokens(const int8_t* from, int64_t tokens, int64_t s
   }
 }
 
+// The first `count` of 32 bytes, zeros behind them, and nothing beyond them is read.
+CARAT_INLINE __m256i LoadFirstBytes(const std::byte* p, int64_t count) {
+  if (count >= 32) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  alignas(32) std::byte bytes[32] = {};
+  for (int64_t i = 0; i < count; ++i) bytes[i] = p[i];
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(bytes));
+}
+
+// The packed codes of a word in each lane, four to a word: unsigned numbers as they are packed.
+template <int kBits>
+CARAT_INLINE void SpreadCodes(__m256i words, __m256i (&fours)[8 / kBits]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < 8 / kBits; ++i) {
+    if constexpr (kBits == 8) {
+      fours[i] = words;
+    } else if constexpr (kBits == 4) {
+      const auto low = static_cast<int8_t>(2 * i), high = static_cast<int8_t>(2 * i + 1);
+      const __m128i twice = _mm_add_epi8(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12),
+                                         _mm_set1_epi32(low | low << 8 | high << 16 | high << 24));
+      const __m256i bytes = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(twice));
+      fours[i] = _mm256_or_si256(_mm256_and_si256(bytes, _mm256_set1_epi16(0x000f)),
+                                 _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi16(0x0f00)));
+    } else {
+      const __m128i fourfold = _mm_add_epi8(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12),
+                                            _mm_set1_epi8(static_cast<int8_t>(i)));
+      const __m256i bytes = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(fourfold));
+      const auto code = [&](int j) __attribute__((always_inline)) {
+        return _mm256_and_si256(_mm256_srli_epi16(bytes, 2 * j), _mm256_set1_epi32(3 << (8 * j)));
+      };
+      fours[i] = _mm256_or_si256(_mm256_or_si256(code(0), code(1)), _mm256_or_si256(code(2), code(3)));
+    }
+  }
+}
+
+// Rows of codes to a panel, `lift` added to each code: words of packed codes are put side by side, and unpacked there.
+template <int kBits>
+CARAT_INLINE void PackCodes(const CodeRows& w, int64_t rows, int64_t k, int lift, const S8Panel& panel) {
+  constexpr int64_t kFours = 8 / kBits;  // in a word
+  const int64_t bytes = (k * kBits + 7) / 8, words = (k + kCodeStep - 1) / kCodeStep * (kCodeStep / 4) / kFours;
+  const __m256i offset = _mm256_set1_epi8(static_cast<int8_t>(lift - (kBits == 8 ? 0 : 1 << (kBits - 1))));
+  for (int64_t first = 0; first < kPanelRows; first += 8)
+    for (int64_t word = 0; word < words; word += 8) {
+      __m256i r[8];
+#pragma GCC unroll 8
+      for (int64_t j = 0; j < 8; ++j) {
+        const std::byte* row = w.packed + (first + j) * w.row_bytes + 4 * word;
+        _mm_prefetch(row + 8 * w.row_bytes, _MM_HINT_T0);  // eight streams are more than CPUs follow
+        r[j] = first + j < rows ? LoadFirstBytes(row, bytes - 4 * word) : _mm256_setzero_si256();
+      }
+      Transpose(r);
+      int8_t* out = panel.codes + (word * kFours * kPanelRows + first) * 4;
+#pragma GCC unroll 8
+      for (int64_t j = 0; j < 8; ++j) {
+        if (word + j >= words) break;
+        __m256i fours[kFours];
+        SpreadCodes<kBits>(r[j], fours);
+#pragma GCC unroll 4
+        for (int64_t i = 0; i < kFours; ++i)
+          _mm256_store_si256(reinterpret_cast<__m256i*>(out + (j * kFours + i) * kPanelRows * 4),
+                             _mm256_add_epi8(fours[i], offset));
+      }
+    }
+  for (int64_t r = 0; r < kPanelRows; ++r) panel.scale[r] = r < rows ? w.scale[r] : 0.0f;
+}
+
 // `flip`: what the codes of four columns are xored with.
 CARAT_INLINE void PackPanel(const S8Row& w, int64_t rows, int64_t k, uint32_t flip, const S8Panel& panel) {
   Interleave(w.codes, rows, k / 4, flip, panel.codes);

@@ -8,6 +8,12 @@ namespace {
 
 using quant::Type;
 
+// A sum of products, added here and now: GCC would add up many products in a tree of its own, most of them in memory.
+CARAT_INLINE __m256i Pinned(__m256i sum) {
+  asm("" : "+x"(sum));
+  return sum;
+}
+
 struct Avx2 {
   static constexpr int kRows = 8, kVectors = 1;
   using Floats = __m256;
@@ -39,7 +45,7 @@ struct Blocks : Avx2 {
   }
   CARAT_INLINE static Ints Dot(Ints sum, Codes w, int32_t token) {
     const __m256i pairs = _mm256_maddubs_epi16(w.magnitude, _mm256_sign_epi8(_mm256_set1_epi32(token), w.codes));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return Pinned(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
   }
   CARAT_INLINE static Floats ToFloats(Ints x) { return _mm256_cvtepi32_ps(x); }
 };
@@ -56,7 +62,7 @@ struct Narrow : Avx2 {
   CARAT_INLINE static Codes LoadCodes(const int8_t* p) { return {_mm256_add_epi8(LoadInts(p), _mm256_set1_epi8(8))}; }
   CARAT_INLINE static Part Begin(Ints) { return _mm256_setzero_si256(); }
   CARAT_INLINE static Part Dot(Part part, Codes w, int32_t token) {
-    return _mm256_add_epi16(part, _mm256_maddubs_epi16(w.lifted, _mm256_set1_epi32(token)));
+    return Pinned(_mm256_add_epi16(part, _mm256_maddubs_epi16(w.lifted, _mm256_set1_epi32(token))));
   }
   CARAT_INLINE static Ints End(Ints sum, Part part) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
@@ -82,8 +88,8 @@ struct Wide : Avx2 {
   CARAT_INLINE static Part Begin(Ints sum) { return sum; }
   CARAT_INLINE static Part Dot(Part sum, Codes w, int32_t token) {
     const __m256i four = _mm256_cvtepi8_epi16(_mm_set1_epi32(token));
-    return {_mm256_add_epi32(sum.low, _mm256_madd_epi16(w.low, four)),
-            _mm256_add_epi32(sum.high, _mm256_madd_epi16(w.high, four))};
+    return {Pinned(_mm256_add_epi32(sum.low, _mm256_madd_epi16(w.low, four))),
+            Pinned(_mm256_add_epi32(sum.high, _mm256_madd_epi16(w.high, four)))};
   }
   CARAT_INLINE static Ints End(Ints, Part part) { return part; }
   CARAT_INLINE static Floats ToFloats(Ints x) {
@@ -122,6 +128,11 @@ void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tok
 }
 
 template <Type kType>
+void PackCodes(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel) {
+  x86::PackCodes<quant::CodeBits(kType)>(w, rows, k, 0, panel);
+}
+
+template <Type kType>
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride) {
   if constexpr (kType == Type::kC8)
@@ -130,6 +141,9 @@ void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t token
     x86::CodeProducts<Narrow>(w, rows, x, tokens, k, y, y_stride);
 }
 
+template void PackCodes<Type::kC8>(const CodeRows&, int64_t, int64_t, const S8Panel&);
+template void PackCodes<Type::kC4>(const CodeRows&, int64_t, int64_t, const S8Panel&);
+template void PackCodes<Type::kC2>(const CodeRows&, int64_t, int64_t, const S8Panel&);
 template void GemmCodes<Type::kC8>(const S8Panel&, int64_t, const CodeTiles&, int64_t, int64_t, float*, int64_t);
 template void GemmCodes<Type::kC4>(const S8Panel&, int64_t, const CodeTiles&, int64_t, int64_t, float*, int64_t);
 template void GemmCodes<Type::kC2>(const S8Panel&, int64_t, const CodeTiles&, int64_t, int64_t, float*, int64_t);

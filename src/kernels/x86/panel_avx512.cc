@@ -2,9 +2,12 @@
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/panel.h"
 #include "kernels/x86/vector_avx512.h"
+#include "quant/codes.h"
 
 namespace carat::kernels::avx512 {
 namespace {
+
+using quant::Type;
 
 // vpdpbusd wants an unsigned factor: codes + 128. The sums begin with what that adds too much.
 struct Vnni {
@@ -46,9 +49,18 @@ void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tok
   x86::GemmPanel<Vnni>(w, rows, tiles, tokens, k, y, y_stride);
 }
 
+template <Type kType>
+void PackCodes(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel) {
+  x86::PackCodes<quant::CodeBits(kType)>(w, rows, k, 128, panel);
+}
+
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride) {
   x86::CodeProducts<Vnni>(w, rows, x, tokens, k, y, y_stride);
 }
+
+template void PackCodes<Type::kC8>(const CodeRows&, int64_t, int64_t, const S8Panel&);
+template void PackCodes<Type::kC4>(const CodeRows&, int64_t, int64_t, const S8Panel&);
+template void PackCodes<Type::kC2>(const CodeRows&, int64_t, int64_t, const S8Panel&);
 
 }  // namespace carat::kernels::avx512
