@@ -2,14 +2,25 @@
 //
 // usage: node bench/peers/node_llama_cpp.mjs MODEL [--prefill N,...] [--depth N,...] [--decode N] [--threads N] [--json]
 //
-// The package is looked for in the current folder (npm install node-llama-cpp).
+// The package is looked for in the folder NODE_LLAMA_CPP, or the current one (npm install node-llama-cpp). If it is not
+// there, or MODEL is not a GGUF file, the exit code is 69: see protocol.py.
 import {createRequire} from "node:module";
 import {pathToFileURL} from "node:url";
 
-const here = createRequire(process.cwd() + "/");
-const {getLlama} = await import(pathToFileURL(here.resolve("node-llama-cpp")).href);
+function absent(reason) {
+    console.error(reason);
+    process.exit(69);
+}
 
+const folder = process.env.NODE_LLAMA_CPP ?? process.cwd();
+let getLlama;
+try {
+    ({getLlama} = await import(pathToFileURL(createRequire(folder + "/").resolve("node-llama-cpp")).href));
+} catch (error) {
+    absent(`there is no node-llama-cpp in ${folder}: ${error.message.split("\n")[0]}`);
+}
 const [model_path, ...words] = process.argv.slice(2);
+if (!model_path.endsWith(".gguf")) absent(`${model_path} is not a GGUF file`);
 const options = {prefill: "128,512", depth: "0", decode: "24", threads: "2"};
 for (let i = 0; i < words.length; ++i) {
     const name = words[i].replace(/^--/, "");

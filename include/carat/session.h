@@ -63,9 +63,8 @@ class Session {
   Status set_sampling(const SamplingOptions& options);
   uint64_t seed() const;  // in use, also when it was drawn
   void set_progress(ProgressCallback progress);
-  uint64_t kv_bytes() const;        // of the KV cache, resident now
-  uint64_t attended_bytes() const;  // of keys and values that computing the next token reads
-  uint64_t scratch_bytes() const;   // for activations, resident now
+  uint64_t kv_bytes() const;       // of the KV cache, resident now
+  uint64_t scratch_bytes() const;  // for activations, resident now
 
   struct Impl;
   Impl& impl() const { return *impl_; }

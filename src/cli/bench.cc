@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <expected>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -13,22 +16,23 @@
 #include <utility>
 #include <vector>
 
-#include "base/json.h"
 #include "base/try.h"
 #include "carat/session.h"
 #include "cli/bandwidth_probe.h"
+#include "cli/bench_figures.h"
+#include "cli/bench_report.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/proc.h"
+#include "engine/limits.h"
 
 namespace carat::cli {
 namespace {
 
-constexpr int kFirstTokenPrompt = 16;
-constexpr int kAgentTokens = 4000;
 constexpr int kMostTokens = 100'000'000;  // more than any context; sums of two are no overflow
 constexpr std::array kUsualPrefill = {128, 512, 2048, 4096};
 constexpr std::array kUsualDepths = {0, 2048, 8192, 32768};
+constexpr int kCurvePoints = 64;  // of the limits that are drawn
 
 struct BenchFlags {
   EngineFlags engine;
@@ -38,40 +42,7 @@ struct BenchFlags {
   int reps = 5;
   bool agent = true;
   bool json = false;
-};
-
-// One of several repetitions is what counts on a machine that others use too: the median, with the range beside it.
-class Figures {
- public:
-  void Add(double value) { values_.insert(std::ranges::upper_bound(values_, value), value); }
-  bool empty() const { return values_.empty(); }
-  double median() const { return (values_[(values_.size() - 1) / 2] + values_[values_.size() / 2]) / 2; }
-  double smallest() const { return values_.front(); }
-  double largest() const { return values_.back(); }
-
- private:
-  std::vector<double> values_;  // ascending
-};
-
-struct Prefill {
-  int tokens = 0;
-  Figures tokens_per_s = {};
-};
-
-struct Decode {
-  int depth = 0;       // tokens in the context when the first is decoded
-  uint64_t bytes = 0;  // of weights, keys and values that the first token behind them reads
-  Figures tokens_per_s = {};
-  Figures bytes_per_s = {};
-  Figures share = {};  // of the memory bandwidth that a probe found just before and after
-};
-
-struct Measured {
-  Figures load_s, first_token_s, copy_s, agent_s, bandwidth;
-  std::vector<Prefill> prefill;
-  std::vector<Decode> decode;
-  uint64_t peak_memory = 0;  // resident, without what the probe took
-  uint64_t kv_bytes = 0;     // of the longest context
+  std::filesystem::path plot;  // empty: none
 };
 
 class Stopwatch {
@@ -87,7 +58,6 @@ class Bench {
   Bench(Console& console, const BenchFlags& flags) : console_(console), flags_(flags) {}
 
   Result<Measured> Run();
-  const Engine& engine() const { return *engine_; }
 
  private:
   Status MeasureLoad();
@@ -95,6 +65,8 @@ class Bench {
   Status MeasurePrefill();
   Status MeasureDecode();
   Status MeasureAgent();
+  void DrawPrefillLimit();
+  void DrawDecodeLimit(const Session& session);
 
   // Those lengths that leave room for `more` tokens.
   std::vector<int> Fitting(std::span<const int> lengths, int more) const;
@@ -194,17 +166,36 @@ Status Bench::MeasurePrefill() {
   const std::vector<int> lengths = flags_.prefill.value_or(Fitting(kUsualPrefill, 0));
   if (lengths.empty()) return {};
   TRY_ASSIGN(Session session, NewSession(std::ranges::max(lengths)));
-  for (const int tokens : lengths) measured_.prefill.push_back({.tokens = tokens});
+  for (const int tokens : lengths)
+    measured_.prefill.push_back({.tokens = tokens, .operations = PrefillOperations(*engine_, tokens)});
+  measured_.peak = MeasureArithmeticPeak(*engine_);
   for (int rep = 0; rep < flags_.reps; ++rep) {
     for (Prefill& prefill : measured_.prefill) {
       TRY(Step(fmt::format("prefill of {} tokens, {} of {}", prefill.tokens, rep + 1, flags_.reps)));
       TRY(session.Truncate(0));
       const Stopwatch watch;
       TRY(Read(session, prefill.tokens));
-      prefill.tokens_per_s.Add(prefill.tokens / watch.seconds());
+      const double seconds = watch.seconds();
+      prefill.tokens_per_s.Add(prefill.tokens / seconds);
+      prefill.operations_per_s.Add(static_cast<double>(prefill.operations.integer + prefill.operations.floating) /
+                                   seconds);
+      if (measured_.peak.integer > 0) prefill.share.Add(measured_.peak.Seconds(prefill.operations) / seconds);
     }
   }
+  DrawPrefillLimit();
   return {};
+}
+
+// What the arithmetic allows for prompts from the shortest to the longest.
+void Bench::DrawPrefillLimit() {
+  if (measured_.peak.integer == 0) return;
+  const auto [shortest, longest] = std::ranges::minmax(measured_.prefill, {}, &Prefill::tokens);
+  for (int i = 0; i <= kCurvePoints; ++i) {
+    const double ratio = static_cast<double>(longest.tokens) / shortest.tokens;
+    const int tokens =
+        static_cast<int>(std::lround(shortest.tokens * std::pow(ratio, static_cast<double>(i) / kCurvePoints)));
+    measured_.prefill_limit.push_back({tokens, tokens / measured_.peak.Seconds(PrefillOperations(*engine_, tokens))});
+  }
 }
 
 // One context grows from depth to depth. At each it goes back to where it was before every repetition; a sliding window
@@ -220,7 +211,7 @@ Status Bench::MeasureDecode() {
     TRY(Step(fmt::format("filling the context up to {} tokens", depth)));
     TRY(session.Truncate(std::min(depth, session.length())));
     if (depth > session.length()) TRY(Read(session, depth - session.length()));
-    Decode decode = {.depth = depth, .bytes = engine_->info().token_bytes + session.attended_bytes()};
+    Decode decode = {.depth = depth, .bytes = TokenBytes(session, depth)};
     for (int rep = 0; rep < flags_.reps; ++rep) {
       TRY(Step(fmt::format("decoding behind {} tokens, {} of {}", depth, rep + 1, flags_.reps)));
       TRY(session.Truncate(depth));
@@ -242,7 +233,19 @@ Status Bench::MeasureDecode() {
     measured_.peak_memory = std::max(measured_.peak_memory, resident - std::min(resident, memory.bytes()));
   }
   measured_.kv_bytes = session.kv_bytes();
+  DrawDecodeLimit(session);
   return {};
+}
+
+// What the bandwidth allows behind contexts from the shortest to the longest.
+void Bench::DrawDecodeLimit(const Session& session) {
+  if (measured_.bandwidth.empty()) return;
+  const int shallowest = measured_.decode.front().depth, deepest = measured_.decode.back().depth;
+  for (int i = 0; i <= kCurvePoints; ++i) {
+    const int depth = static_cast<int>(shallowest + int64_t{deepest - shallowest} * i / kCurvePoints);
+    measured_.decode_limit.push_back(
+        {depth, measured_.bandwidth.median() / static_cast<double>(TokenBytes(session, depth))});
+  }
 }
 
 // What an agent does: reads its instructions and a task, calls a tool, reads the result, calls another, reads that, and
@@ -275,72 +278,28 @@ Result<Measured> Bench::Run() {
   TRY(MeasureAgent());
   TRY(MeasureDecode());
   if (console_.stderr_is_terminal()) console_.Note("\r\033[K");
+  measured_.model = engine_->info().name;
+  measured_.cpu = ProcValue("/proc/cpuinfo", "model name");
+  measured_.kernels = engine_->cpu();
+  measured_.threads = engine_->threads();
+  measured_.reps = flags_.reps;
   return std::move(measured_);
 }
 
-void Put(Json& json, const std::string& name, const Figures& figures) {
-  if (figures.empty()) return;
-  json[name] = figures.median();
-  json[name + "_range"] = {figures.smallest(), figures.largest()};
-}
-
-std::string AsJson(const Engine& engine, const BenchFlags& flags, const Measured& it) {
-  Json json = {{"model", engine.info().name}, {"cpu", ProcValue("/proc/cpuinfo", "model name")},
-               {"kernels", engine.cpu()},     {"threads", engine.threads()},
-               {"reps", flags.reps},          {"prefill", Json::array()},
-               {"decode", Json::array()}};
-  Put(json, "load_s", it.load_s);
-  Put(json, "first_token_s", it.first_token_s);
-  Put(json, "copy_s", it.copy_s);
-  for (const Prefill& prefill : it.prefill) {
-    Json& row = json["prefill"].emplace_back(Json{{"tokens", prefill.tokens}});
-    Put(row, "tokens_per_s", prefill.tokens_per_s);
-  }
-  for (const Decode& decode : it.decode) {
-    Json& row = json["decode"].emplace_back(Json{{"depth", decode.depth}, {"bytes_per_token", decode.bytes}});
-    Put(row, "tokens_per_s", decode.tokens_per_s);
-    Put(row, "bytes_per_s", decode.bytes_per_s);
-    Put(row, "share_of_bandwidth", decode.share);
-  }
-  if (!it.agent_s.empty()) Put(json["agent"] = {{"tokens", kAgentTokens}}, "seconds", it.agent_s);
-  Put(json, "bandwidth_bytes_per_s", it.bandwidth);
-  json["peak_memory_bytes"] = it.peak_memory;
-  json["kv_bytes"] = it.kv_bytes;
-  return JsonText(json) + "\n";
-}
-
-std::string Line(std::string_view name, const Figures& figures, double scale, std::string_view unit) {
-  return fmt::format("{:<24}{:9.2f}   {:.2f} .. {:.2f} {}\n", name, figures.median() * scale,
-                     figures.smallest() * scale, figures.largest() * scale, unit);
-}
-
-std::string AsText(const Engine& engine, const Measured& it) {
-  constexpr double kGiga = 1e-9;
-  std::string text = fmt::format(
-      "{} on {}, kernels {}, {} threads\n\n{:<24}{:>9}   range\n", WithoutControls(engine.info().name, /*lines=*/false),
-      ProcValue("/proc/cpuinfo", "model name"), engine.cpu(), engine.threads(), "", "median");
-  text += Line("load", it.load_s, 1, "s");
-  text += Line(fmt::format("... and read {} tokens", kFirstTokenPrompt), it.first_token_s, 1, "s");
-  if (!it.copy_s.empty()) text += Line("weights copied, once", it.copy_s, 1, "s");
-  for (const Prefill& prefill : it.prefill)
-    text += Line(fmt::format("prefill {}", prefill.tokens), prefill.tokens_per_s, 1, "tokens/s");
-  if (!it.agent_s.empty()) text += Line(fmt::format("agent, {} tokens", kAgentTokens), it.agent_s, 1, "s");
-  for (const Decode& decode : it.decode) {
-    text += Line(fmt::format("decode behind {}", decode.depth), decode.tokens_per_s, 1, "tokens/s");
-    text += Line("... bytes read", decode.bytes_per_s, kGiga, "GB/s");
-    if (!decode.share.empty()) text += Line("... of the bandwidth", decode.share, 100, "%");
-  }
-  if (!it.bandwidth.empty()) text += Line("bandwidth", it.bandwidth, kGiga, "GB/s");
-  return text + fmt::format("peak memory {:.0f} MiB, {:.0f} MiB of keys and values behind the last token\n",
-                            static_cast<double>(it.peak_memory) / (1 << 20),
-                            static_cast<double>(it.kv_bytes) / (1 << 20));
+std::string SvgName(const std::string& path) {
+  return std::filesystem::path(path).extension() == ".svg" ? "" : path + ": only SVG is written; FILE.svg would work";
 }
 
 Status RunBench(Console& console, const BenchFlags& flags) {
-  Bench bench(console, flags);
-  TRY_ASSIGN(const Measured measured, bench.Run());
-  return console.WriteUntrusted(flags.json ? AsJson(bench.engine(), flags, measured)
-                                           : AsText(bench.engine(), measured));
+  std::ofstream plot;
+  if (!flags.plot.empty()) {  // opened before the minutes of measuring, not after
+    plot.open(flags.plot, std::ios::binary);
+    if (!plot) return Fail(ErrorCode::kFailure, flags.plot.string() + ": cannot be written");
+  }
+  TRY_ASSIGN(const Measured measured, Bench(console, flags).Run());
+  if (plot.is_open() && !(plot << BenchPlot(measured)).flush())
+    return Fail(ErrorCode::kFailure, flags.plot.string() + ": cannot be written");
+  return console.WriteUntrusted(flags.json ? BenchJson(measured) : BenchText(measured));
 }
 
 }  // namespace
@@ -369,6 +328,8 @@ void AddBench(CLI::App& app, Action& action) {
   command->add_flag("--agent,!--no-agent", flags->agent,
                     "Also time an agent's turn: 4,000 tokens over two tool calls (on by default)");
   command->add_flag("--json", flags->json, "Print JSON");
+  command->add_option("--plot", flags->plot, "Also draw prefill and decoding beside their limits, into this SVG file")
+      ->check(SvgName);
   command->callback([flags, &action] {
     if (flags->prefill) std::erase(*flags->prefill, 0);
     action = [flags](Console& console) { return RunBench(console, *flags); };

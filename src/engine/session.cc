@@ -187,7 +187,6 @@ const SamplingOptions& Session::sampling() const { return impl_->sampler.options
 uint64_t Session::seed() const { return impl_->sampler.seed(); }
 void Session::set_progress(ProgressCallback progress) { impl_->progress = std::move(progress); }
 uint64_t Session::kv_bytes() const { return impl_->decoder->cache().resident_bytes(); }
-uint64_t Session::attended_bytes() const { return impl_->decoder->cache().attended_bytes(); }
 uint64_t Session::scratch_bytes() const { return impl_->decoder->scratch_bytes() + impl_->logits.resident_bytes(); }
 
 Status Session::set_sampling(const SamplingOptions& options) {

@@ -107,11 +107,11 @@ uint64_t KvCache::allocated_bytes() const {
   return bytes;
 }
 
-uint64_t KvCache::attended_bytes() const {
+uint64_t KvCache::attended_bytes(int64_t length) const {
   uint64_t bytes = 0;
   for (const LayerConfig& reader : config_->layers) {
     const Layer& own = layers_[static_cast<size_t>(reader.kv_layer)];
-    const int64_t rows = reader.kind == LayerKind::kSliding ? std::min(length_ + 1, config_->window) : length_ + 1;
+    const int64_t rows = reader.kind == LayerKind::kSliding ? std::min(length + 1, config_->window) : length + 1;
     bytes += static_cast<uint64_t>(2 * rows * own.row_bytes);
   }
   return bytes;

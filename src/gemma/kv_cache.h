@@ -50,8 +50,9 @@ class KvCache {
   // Of the pages that rows were ever written to.
   uint64_t resident_bytes() const;
   uint64_t allocated_bytes() const;
-  // Bytes that computing the next token reads, in all layers: a row is read by each layer that attends to it.
-  uint64_t attended_bytes() const;
+  // Bytes that computing a token behind `length` others reads, in all layers: a row is read by each layer that attends
+  // to it.
+  uint64_t attended_bytes(int64_t length) const;
 
  private:
   struct Layer {

@@ -114,9 +114,9 @@ TEST(KvCache, CountsWhatTheNextTokenReads) {
   const DecoderConfig config = TwoOwners();  // layers 2 and 3 read what 0 and 1 own; rows of 2 and 4 numbers
   auto cache = KvCache::Create(config, kernels::KvType::kF32, 4096, 16);
   ASSERT_TRUE(cache);
-  EXPECT_EQ(cache->attended_bytes(), 2u * 2 * (2 + 4) * 4);
+  EXPECT_EQ(cache->attended_bytes(cache->length()), 2u * 2 * (2 + 4) * 4);
   WriteTokens(*cache, 100);
-  EXPECT_EQ(cache->attended_bytes(), 2u * 2 * (8 * 2 + 101 * 4) * 4) << "of the window's 8 and of all";
+  EXPECT_EQ(cache->attended_bytes(cache->length()), 2u * 2 * (8 * 2 + 101 * 4) * 4) << "of the window's 8 and of all";
 }
 
 TEST(KvCache, EightBitsKeepCodesOfTheScalesOfTheLayer) {

@@ -112,6 +112,8 @@ constexpr Kernels Avx2Table() {
   table.attention_scores = avx2::AttentionScores;
   table.attention_mix = avx2::AttentionMix;
   table.to_f16 = avx2::ToF16;
+  table.peak_int8 = avx2::PeakInt8;
+  table.peak_float = avx2::PeakFloat;
   return table;
 }
 
@@ -148,6 +150,8 @@ constexpr Kernels Avx512Table() {
   table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes;
   table.attention_scores = avx512::AttentionScores;
   table.attention_mix = avx512::AttentionMix;
+  table.peak_int8 = avx512::PeakInt8;
+  table.peak_float = avx512::PeakFloat;
   return table;
 }
 
@@ -159,6 +163,7 @@ constexpr Kernels AmxTable() {
   table.code_tile_tokens = x86::kTileRows;
   table.pack_code_tile = amx::PackCodeTile;
   for (const Type type : {Type::kC8, Type::kC4, Type::kC2}) table.gemm_codes[Index(type)] = amx::GemmCodes;
+  table.peak_int8 = amx::PeakInt8;
   return table;
 }
 

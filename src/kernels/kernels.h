@@ -195,6 +195,12 @@ struct Kernels {
                         int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
 
   void (*to_f16)(const float* x, int64_t n, uint16_t* y);  // round to nearest even
+
+  // The limit that products are measured against: the level's fastest multiplication and addition of codes, and of
+  // floats, on registers alone. Returns the operations done; a product that is added counts as two. Null in the scalar
+  // table, which is for the truth and not for speed.
+  int64_t (*peak_int8)(int64_t rounds);
+  int64_t (*peak_float)(int64_t rounds);
 };
 
 // The tables that were compiled in, slowest first; a table is usable only if `Supported(table)`.

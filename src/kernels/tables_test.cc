@@ -55,6 +55,15 @@ TEST_P(TablesTest, IsComplete) {
   }
 }
 
+TEST_P(TablesTest, NamesTheLimitOfItsArithmetic) {
+  for (const auto peak : {table().peak_int8, table().peak_float}) {
+    ASSERT_EQ(peak != nullptr, table().name != "scalar");
+    if (peak == nullptr) continue;
+    EXPECT_GT(peak(1), 0);
+    EXPECT_EQ(peak(1000), 1000 * peak(1));
+  }
+}
+
 // Random bytes make scales of every kind, NaN and infinity among them.
 TEST_P(TablesTest, DecodeAndUnpack) {
   for (int i = 0; i < quant::kTypeCount; ++i) {

@@ -67,9 +67,9 @@ uint64_t Linear::scratch_bytes() const {
   return bytes;
 }
 
-Linear::Class Linear::ClassOf(const Matrix& w) const {
+Linear::Class Linear::ClassOf(const Matrix& w, bool exact) {
   if (w.input_scale != 0) return Class::kCodes;
-  return !context_.exact && quant::IsBlock(w.type) ? Class::kBlocks : Class::kFloats;
+  return !exact && quant::IsBlock(w.type) ? Class::kBlocks : Class::kFloats;
 }
 
 int64_t Linear::PanelRows(const Matrix& w) const {

@@ -25,6 +25,9 @@ namespace carat::ops {
 // is rounded with the matrix's scale, the sum is exact, and the output is rounded. That is so in every context.
 class Linear {
  public:
+  enum class Class { kFloats, kBlocks, kCodes };  // of docs/NUMERICS.md
+  static Class ClassOf(const Matrix& w, bool exact);
+
   explicit Linear(const Context& context);
   // Makes room for products of `w` with up to `max_tokens` tokens, so that they allocate nothing.
   void Reserve(const Matrix& w, int64_t max_tokens);
@@ -55,8 +58,7 @@ class Linear {
     Rows rows, packed;  // one after the other, and side by side
   };
 
-  enum class Class { kFloats, kBlocks, kCodes };  // of docs/NUMERICS.md
-  Class ClassOf(const Matrix& w) const;
+  Class ClassOf(const Matrix& w) const { return ClassOf(w, context_.exact); }
   // Rows of w that are unpacked at a time.
   int64_t PanelRows(const Matrix& w) const;
   void ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const;

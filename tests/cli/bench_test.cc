@@ -37,7 +37,13 @@ TEST_F(BenchCommandTest, MeasuresWhatItIsAsked) {
   ASSERT_EQ(json.at("prefill").size(), 2u);
   EXPECT_EQ(json["prefill"][0]["tokens"], 20);
   EXPECT_EQ(json["prefill"][1]["tokens"], 7);
-  for (const Json& row : json["prefill"]) ExpectFigure(row, "tokens_per_s");
+  for (const Json& row : json["prefill"]) {
+    ExpectFigure(row, "tokens_per_s");
+    ExpectFigure(row, "operations_per_s");
+    EXPECT_GT(row["integer_operations"], 0) << "products of 8-bit weights";
+    EXPECT_GT(row["float_operations"], 0) << "attention";
+  }
+  EXPECT_GT(json["prefill"][0]["integer_operations"], json["prefill"][1]["integer_operations"]);
   ASSERT_EQ(json.at("decode").size(), 2u);
   EXPECT_EQ(json["decode"][0]["depth"], 0);
   EXPECT_EQ(json["decode"][1]["depth"], 40);
@@ -73,10 +79,51 @@ TEST_F(BenchCommandTest, LeavesOutWhatIsNotWanted) {
   EXPECT_FALSE(json.contains("bandwidth_bytes_per_s"));
 }
 
+// The scalar kernels, which some machines have alone, name no limit.
+TEST_F(BenchCommandTest, ComparesWithTheArithmeticLimitWhereThereIsOne) {
+  const Json json = Run({"--prefill", "20", "--decode", "0"});
+  ASSERT_EQ(json["kernels"] == "scalar", !json.contains("peak_operations_per_s"));
+  if (json["kernels"] != "scalar") {
+    EXPECT_GT(json["peak_operations_per_s"]["integer"], json["peak_operations_per_s"]["float"]);
+    ExpectFigure(json["prefill"][0], "share_of_arithmetic");
+    EXPECT_LT(json["prefill"][0]["share_of_arithmetic"], 1);
+  }
+  const Json scalar = Run({"--cpu", "scalar", "--prefill", "20", "--decode", "0"});
+  EXPECT_FALSE(scalar["prefill"][0].contains("share_of_arithmetic"));
+}
+
+TEST_F(BenchCommandTest, SaysWhatTheBytesPredict) {
+  const Json json = Run({"--prefill", "0", "--depth", "0,200", "--decode", "2"});
+  EXPECT_FALSE(json["decode"][0].contains("share_of_prediction")) << "the point that it is predicted from";
+  EXPECT_DOUBLE_EQ(
+      json["decode"][1]["share_of_prediction"].get<double>(),
+      json["decode"][1]["share_of_bandwidth"].get<double>() / json["decode"][0]["share_of_bandwidth"].get<double>());
+}
+
+TEST_F(BenchCommandTest, DrawsAPlot) {
+  const std::string path = Path("plot.svg");
+  Run({"--prefill", "8,16", "--depth", "0,8", "--decode", "1", "--plot", path});
+  const std::string svg = Read(path);
+  EXPECT_TRUE(svg.starts_with("<svg ")) << svg;
+  EXPECT_TRUE(svg.ends_with("</svg>\n")) << svg;
+  for (const char* text : {">Prefill<", ">Decode<", ">8<", ">16<", "GB/s allows<", "what the bytes predict"})
+    EXPECT_NE(svg.find(text), std::string::npos) << text;
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("inf"), std::string::npos);
+}
+
+TEST_F(BenchCommandTest, DrawsASinglePointAndNothingToo) {
+  const std::string path = Path("plot.svg");
+  Run({"--prefill", "8", "--depth", "3", "--decode", "1", "--plot", path});
+  EXPECT_EQ(Read(path).find("nan"), std::string::npos);
+  Run({"--prefill", "0", "--decode", "0", "--plot", path});
+  EXPECT_TRUE(Read(path).ends_with("</svg>\n"));
+}
+
 TEST_F(BenchCommandTest, PrintsATable) {
   const Outcome outcome = RunCarat({"bench", kModel, "--reps", "1", "--decode", "1", "--prefill", "5"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  for (const char* line : {"load ", "prefill 5 ", "decode behind 0 ", "bandwidth ", "peak memory "})
+  for (const char* line : {"load ", "prefill 5 ", "... arithmetic ", "decode behind 0 ", "bandwidth ", "peak memory "})
     EXPECT_NE(outcome.out.find(std::string("\n") + line), std::string::npos) << outcome.out;
 }
 
@@ -85,6 +132,8 @@ TEST_F(BenchCommandTest, Mistakes) {
   EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--prefill", "-1"}), 2, "-1"));
   EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--depth", "2147483647"}), 2, "--depth"));
   EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--reps", "0"}), 2, "--reps"));
+  EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--plot", "a.png"}), 2, "a.png: only SVG is written"));
+  EXPECT_TRUE(FailsWith(RunCarat({"bench", kModel, "--plot", Path("none/a.svg")}), 1, "cannot be written"));
   EXPECT_TRUE(FailsWith(RunCarat({"bench", Path("none.gguf")}), 3, "none.gguf"));
 }
 

@@ -11,5 +11,6 @@ namespace carat::kernels::amx {
 void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
+int64_t PeakInt8(int64_t rounds);
 
 }  // namespace carat::kernels::amx

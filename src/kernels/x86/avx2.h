@@ -61,4 +61,7 @@ void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d,
 void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
                   int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
 
+int64_t PeakInt8(int64_t rounds);
+int64_t PeakFloat(int64_t rounds);
+
 }  // namespace carat::kernels::avx2

@@ -1,0 +1,21 @@
+// How much arithmetic tokens take.
+#pragma once
+
+#include <cstdint>
+
+#include "gemma/model.h"
+
+namespace carat::gemma {
+
+// Of products alone, a multiplication and an addition counting as two; what is done once per number (norms, activation
+// functions, softmax) is a few percent of them.
+struct Operations {
+  uint64_t integer = 0;   // of codes with codes, 8 bits at most
+  uint64_t floating = 0;  // all others, attention among them
+};
+
+// Of appending `tokens` tokens to `past` others and computing the logits of the last: what Decoder::Run does, the
+// prefill shortcut included. `exact`: as of ops::Context.
+Operations CountOperations(const Model& model, bool exact, int64_t past, int64_t tokens);
+
+}  // namespace carat::gemma
