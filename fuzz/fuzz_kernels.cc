@@ -90,6 +90,18 @@ void OnEveryTable(const F& compute) {
 
 constexpr int64_t kMost = 9;  // rows and tokens: above the float tiles of every table
 
+// The first panel of rows woven together equals that of rows that were unpacked.
+void MustPackTheSame(const Kernels& table, Type type, kernels::testing::UnpackedRows& weights,
+                     const std::vector<std::byte>& woven, int64_t rows, int64_t k) {
+  rows = std::min(rows, kernels::kPanelRows);
+  const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+  kernels::testing::Panel expected(k, weights.group, !weights.offset.empty()), actual = expected;
+  table.pack_panel(weights.Row(0), rows, k, expected.panel());
+  table.panel_interleaved[static_cast<size_t>(type)](woven.data(), row_bytes, rows, k, actual.panel());
+  for (int64_t row = 0; row < rows; ++row)
+    if (!actual.SameRow(expected, row)) std::abort();
+}
+
 void BlockProducts(Input& input, Type type) {
   const auto index = static_cast<size_t>(type);
   const int64_t k = input.Size(600 / quant::Info(type).block_elements) * quant::Info(type).block_elements;
@@ -116,7 +128,9 @@ void BlockProducts(Input& input, Type type) {
       for (int64_t n = 0; n < whole; n += quant::kInterleavedRows)
         quant::Interleave(parts, row_bytes / parts.bytes, packed.data() + n * row_bytes, row_bytes,
                           woven.data() + n * row_bytes);
+      std::fill_n(y.begin(), whole, 77.0f);
       table.gemv_interleaved[index](woven.data(), row_bytes, whole, rounded.Row(0), k, y.data());
+      MustPackTheSame(table, type, weights, woven, whole, k);
     }
     return Answer{.floats = {decoded, y, weights.scale, weights.offset, rounded.scale},
                   .halves = {},

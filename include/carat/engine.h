@@ -45,8 +45,9 @@ struct EngineOptions {
   std::string cpu = {};  // name of the kernels to use (`carat doctor` lists them); empty: the fastest this CPU runs
   bool exact =
       false;  // float32 activations and cache against dequantised weights: what the file means, for verification
-  // Weights are only ever read where the file is mapped. Otherwise those that a token reads faster so are copied while
-  // the first tokens are decoded; the copies take the place of the file's pages in memory.
+  // Reads weights only where the file is mapped. Otherwise, on CPUs with AVX-512 and unless `exact`, the first tokens
+  // that are decoded copy those that can be read faster in another order and in larger pages; the copies take the place
+  // of the file's pages in memory.
   bool in_place = false;
   ProgressCallback progress = {};
 };
@@ -66,19 +67,23 @@ struct ModelInfo {
   bool has_chat_template = false;
   SamplingOptions sampling;  // from the checkpoint, or the family's defaults
   std::vector<TokenId> stop_ids;
-  uint64_t weight_bytes = 0;  // mapped, and read for every token; tables that are read by rows not counted
+  uint64_t weight_bytes = 0;  // mapped (or copied), and read for every token; tables that are read by rows not counted
   uint64_t token_bytes = 0;   // of weights, the rows of tables included, that a decoded token reads
   uint64_t ple_bytes = 0;     // the per-layer embedding table, which stays on disk
 };
 
 struct EngineStats {
   double load_seconds = 0;
-  uint64_t weight_bytes_resident =
-      0;                            // mapped pages of the files and copies, the per-layer embedding table not counted
+  // Mapped pages of the files, and copies; without the table of per-layer embeddings.
+  uint64_t weight_bytes_resident = 0;
   uint64_t ple_bytes_resident = 0;  // of that table: it is read, not looked at, so only what shares pages with others
   uint64_t ple_bytes_read = 0;      // from the file, since the engine was loaded
-  uint64_t copy_bytes = 0;          // of the copies of weights (EngineOptions::in_place) when all are made
-  uint64_t copied_bytes = 0;        // of those, made so far
+};
+
+// The copies of weights that decoding makes (EngineOptions::in_place).
+struct EngineCopies {
+  uint64_t bytes = 0;         // of all, once they are made; 0: there will be none
+  uint64_t copied_bytes = 0;  // of those, so far
 };
 
 // Immutable after Load; shared between threads and sessions. Computations of different sessions take turns on the
@@ -91,7 +96,8 @@ class Engine {
   ~Engine();
 
   const ModelInfo& info() const;
-  EngineStats stats() const;
+  EngineStats stats() const;     // counts pages: some milliseconds
+  EngineCopies copies() const;   // at once
   std::string_view cpu() const;  // name of the kernels in use
   int threads() const;
 

@@ -9,7 +9,7 @@
 
 namespace carat {
 
-Result<LazyMemory> LazyMemory::Allocate(size_t bytes, Pages pages) {
+Result<LazyMemory> LazyMemory::Allocate(size_t bytes, std::string_view what, Pages pages) {
   constexpr size_t kLargePage = size_t{2} << 20;
   LazyMemory memory;
   if (bytes == 0) return memory;
@@ -17,7 +17,8 @@ Result<LazyMemory> LazyMemory::Allocate(size_t bytes, Pages pages) {
   void* address =
       ::mmap(nullptr, memory.mapping_size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED)
-    return Fail(ErrorCode::kDoesNotFit, "no room for " + std::to_string(bytes >> 20) + " MiB of memory");
+    return Fail(ErrorCode::kDoesNotFit,
+                "no memory for " + std::string(what) + " of " + std::to_string(bytes >> 20) + " MiB");
   memory.mapping_ = address;
   memory.data_ = static_cast<std::byte*>(address);
   memory.size_ = bytes;

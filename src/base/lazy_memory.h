@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "carat/result.h"
 
@@ -14,7 +15,8 @@ class LazyMemory {
   enum class Pages { kSmall, kLarge };  // kLarge: begins at 2 MiB, and comes in such pages where the system has them
 
   LazyMemory() = default;
-  static Result<LazyMemory> Allocate(size_t bytes, Pages pages = Pages::kSmall);  // kDoesNotFit
+  // `what`: for the message of the error, kDoesNotFit.
+  static Result<LazyMemory> Allocate(size_t bytes, std::string_view what, Pages pages = Pages::kSmall);
   LazyMemory(LazyMemory&& other) noexcept;
   LazyMemory& operator=(LazyMemory&& other) noexcept;
   ~LazyMemory();

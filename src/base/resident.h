@@ -10,7 +10,8 @@ namespace carat {
 // the page cache holds do not count. Where the system does not tell: all of them.
 uint64_t ResidentBytes(const void* begin, size_t size);
 
-// Lets go of the whole pages inside a range of a mapped file: they come back from the file when they are looked at.
+// Lets go of the whole pages inside a range of a shared mapping of a file: they come back from the file when they are
+// looked at. The contents of any other memory would be lost.
 void ReleaseMapped(const void* begin, size_t size);
 
 }  // namespace carat

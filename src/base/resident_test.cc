@@ -27,5 +27,23 @@ TEST(ResidentBytes, CountsThePagesThatWereTouched) {
   ::munmap(memory, size);
 }
 
+TEST(ReleaseMapped, LetsGoOfWholePagesAndLosesNothing) {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const int file = ::memfd_create("resident_test", 0);
+  ASSERT_GE(file, 0);
+  ASSERT_EQ(::ftruncate(file, static_cast<off_t>(8 * page)), 0);
+  void* memory = ::mmap(nullptr, 8 * page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto* bytes = static_cast<char*>(memory);
+  std::memset(bytes, 7, 8 * page);
+  ReleaseMapped(bytes + 1, 3 * page);  // two whole ones
+  EXPECT_EQ(ResidentBytes(bytes, 8 * page), 6 * page);
+  ReleaseMapped(bytes + 5 * page + 1, page);  // none
+  EXPECT_EQ(ResidentBytes(bytes, 8 * page), 6 * page);
+  EXPECT_EQ(bytes[page + 5], 7);
+  ::munmap(memory, 8 * page);
+  ::close(file);
+}
+
 }  // namespace
 }  // namespace carat

@@ -136,8 +136,8 @@ std::string StatsText(const Reply& reply, const Session& session) {
   out += fmt::format("decode   {}\n", TokensInTime(reply.decoded_tokens, reply.decode_seconds));
   out += fmt::format("memory   {} at the peak; resident now:\n", Bytes(ProcBytes("/proc/self/status", "VmHWM")));
   const ModelInfo& info = session.engine().info();
-  out += fmt::format("weights  {} of the files; {} are read for a decoded token\n", Bytes(stats.weight_bytes_resident),
-                     Bytes(info.token_bytes));
+  out += fmt::format("weights  {} of the files and their copies; {} are read for a decoded token\n",
+                     Bytes(stats.weight_bytes_resident), Bytes(info.token_bytes));
   if (info.ple_bytes > 0) {
     out += fmt::format("PLE      {} of the table's {}; {} were read, row by row\n", Bytes(stats.ple_bytes_resident),
                        Bytes(info.ple_bytes), Bytes(stats.ple_bytes_read));

@@ -145,8 +145,8 @@ Status Bench::MeasureLoad() {
 // What the first tokens of a process pay so that those after them are faster.
 Status Bench::MeasureCopy() {
   const auto left = [this] {
-    const EngineStats stats = engine_->stats();
-    return stats.copy_bytes - stats.copied_bytes;
+    const EngineCopies copies = engine_->copies();
+    return copies.bytes - copies.copied_bytes;
   };
   if (left() == 0) return {};
   TRY(Step("copying weights"));
@@ -273,8 +273,8 @@ Status Bench::MeasureAgent() {
 
 Result<Measured> Bench::Run() {
   TRY(MeasureLoad());
+  TRY(MeasurePrefill());  // as the first prompt finds it, without copies
   TRY(MeasureCopy());
-  TRY(MeasurePrefill());
   TRY(MeasureAgent());
   TRY(MeasureDecode());
   if (console_.stderr_is_terminal()) console_.Note("\r\033[K");

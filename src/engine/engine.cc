@@ -91,8 +91,10 @@ Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& 
   impl->context.pool = impl->pool.get();
   impl->context.exact = options.exact;
   if (!options.exact && !options.in_place) {
-    TRY_ASSIGN(impl->copies, ops::InterleavedWeights::Create(*impl->context.kernels, impl->model.Products()));
-    if (impl->model.head.data == impl->model.embedding.data) impl->model.embedding.copy = impl->model.head.copy;
+    // Without room for copies the file is as good a place.
+    auto copies = ops::InterleavedWeights::Create(*impl->context.kernels, impl->model.Products());
+    if (copies) impl->copies = *std::move(copies);
+    if (impl->model.HeadIsEmbedding()) impl->model.embedding.copy = impl->model.head.copy;
   }
   TRY_ASSIGN(impl->info, Describe(*impl));
   impl->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -107,10 +109,7 @@ const ModelInfo& Engine::info() const { return impl_->info; }
 
 EngineStats Engine::stats() const {
   const gemma::PleTable& table = impl_->model.ple_table;
-  EngineStats stats = {.load_seconds = impl_->load_seconds,
-                       .ple_bytes_read = table.bytes_read(),
-                       .copy_bytes = impl_->copies.size_bytes(),
-                       .copied_bytes = impl_->copies.filled_bytes()};
+  EngineStats stats = {.load_seconds = impl_->load_seconds, .ple_bytes_read = table.bytes_read()};
   for (const MappedFile& file : impl_->checkpoint.files())
     stats.weight_bytes_resident += ResidentBytes(file.bytes().data(), file.bytes().size());
   const ops::Matrix& matrix = table.matrix();
@@ -120,6 +119,10 @@ EngineStats Engine::stats() const {
   stats.weight_bytes_resident -= std::min(stats.weight_bytes_resident, stats.ple_bytes_resident);
   stats.weight_bytes_resident += impl_->copies.resident_bytes();
   return stats;
+}
+
+EngineCopies Engine::copies() const {
+  return {.bytes = impl_->copies.size_bytes(), .copied_bytes = impl_->copies.filled_bytes()};
 }
 
 std::string_view Engine::cpu() const { return impl_->context.kernels->name; }

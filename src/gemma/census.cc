@@ -40,7 +40,7 @@ class Census {
 
 std::vector<WeightShare> TakeCensus(const Model& model) {
   Census census;
-  const bool tied = model.head.data == model.embedding.data;
+  const bool tied = model.HeadIsEmbedding();
   if (!tied) census.AddTable("embedding", model.embedding);
   if (model.config.ple_width > 0) census.AddTable("ple table", model.ple_table.matrix());
   census.Add("ple context", model.ple_context);

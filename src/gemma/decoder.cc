@@ -73,7 +73,7 @@ Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink
   }
 
   cache_.WillWrite(tokens);
-  linear_.AllowCopies(tokens == 1 ? kCopiedPerToken : 0);  // a prompt waits for nothing
+  linear_.AllowCopies(tokens == 1 ? kCopiedPerToken : 0);  // a prompt does not wait for copies
   Rows rows = {.first = 0, .count = tokens};
   const int last_owner = config.LastOwner();
   for (int layer = 0; layer < config.layer_count(); ++layer) {
@@ -310,6 +310,7 @@ uint64_t Decoder::scratch_bytes() const {
                    global_rope_.scratch_bytes();
   for (const auto* buffer : {&x_, &normed_, &delta_, &ple_, &q_, &mixed_, &k_, &v_, &gate_, &up_, &hidden_})
     bytes += buffer->resident_bytes();
+  bytes += embedding_row_.resident_bytes();
   for (const AlignedBuffer<std::byte>& row : ple_rows_) bytes += row.resident_bytes();
   for (const AlignedBuffer<float>& row : ple_floats_) bytes += row.resident_bytes();
   return bytes;

@@ -33,8 +33,8 @@ Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType typ
     own.row_bytes = int64_t{layer.kv_heads} * layer.head_dim * kernels::KvBytes(type);
     if (type == kernels::KvType::kI8) own.scales = scales[static_cast<size_t>(index)];
     const auto bytes = static_cast<size_t>(own.capacity * own.row_bytes);
-    TRY_ASSIGN(own.keys, LazyMemory::Allocate(bytes));
-    TRY_ASSIGN(own.values, LazyMemory::Allocate(bytes));
+    TRY_ASSIGN(own.keys, LazyMemory::Allocate(bytes, "a KV cache"));
+    TRY_ASSIGN(own.values, LazyMemory::Allocate(bytes, "a KV cache"));
   }
   return cache;
 }

@@ -36,12 +36,16 @@ Status PleTable::ReadRow(int64_t id, int64_t count, float scale, const kernels::
 }
 
 std::vector<ops::Matrix*> Model::Products() {
-  std::vector<ops::Matrix*> products = {&ple_context, &head};
+  std::vector<ops::Matrix*> products = {&head};
   for (LayerWeights& w : layers)
     for (ops::Matrix* matrix : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down, &w.ple_gate, &w.ple_projection})
       products.push_back(matrix);
   std::erase_if(products, [](const ops::Matrix* matrix) { return matrix->empty(); });
   return products;
+}
+
+bool Model::HeadIsEmbedding() const {
+  return head.data == embedding.data && head.type == embedding.type && head.row_bytes == embedding.row_bytes;
 }
 
 bool Model::HasCacheScales() const {

@@ -84,8 +84,9 @@ struct Model {
   Vector final_norm;        // [H]     norm
   bool has_blocks = false;  // some matrix is in blocks, whose products round their inputs
 
-  // Those that are read whole for every token.
+  // The matrices that every token is multiplied with as a whole.
   std::vector<ops::Matrix*> Products();
+  bool HeadIsEmbedding() const;
 
   // Every owner of K and V has scales for an 8-bit cache.
   bool HasCacheScales() const;

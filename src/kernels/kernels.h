@@ -169,10 +169,10 @@ struct Kernels {
   // the panel.
   void (*gemm_codes[quant::kTypeCount])(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k,
                                         float* y, int64_t y_stride);
-  // As gemv_interleaved and panel_interleaved, of C8, C4 and C2: w.packed is the first of the rows woven together. k is
-  // for the panel a multiple of kCodeStep; its columns beyond the rows' become zeros.
-  void (*gemv_codes_interleaved[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k,
-                                                    float* y);
+  // As gemv_interleaved and panel_interleaved, of C8, C4 and C2: w.packed is the first of the rows woven together, and
+  // w.row_bytes a multiple of 4. k, of the panel, is a multiple of kCodeStep; its columns beyond the rows' become
+  // zeros.
+  void (*gemv_codes_interleaved[quant::kTypeCount])(const CodeRows& w, int64_t rows, const PlaneRow& x, float* y);
   void (*panel_codes_interleaved[quant::kTypeCount])(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
 
   // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place

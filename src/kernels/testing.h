@@ -67,6 +67,23 @@ struct ActivationRows {
   std::vector<int32_t> lift32, lift16;
 };
 
+// The memory of a panel.
+class Panel {
+ public:
+  Panel(int64_t k, int64_t group, bool has_offset)
+      : group_(group),
+        codes_(static_cast<size_t>(k * kPanelRows), 77),
+        scale_(static_cast<size_t>(k / group * kPanelRows), 77.0f),
+        offset_(has_offset ? scale_.size() : 0, 77.0f) {}
+  S8Panel panel() { return {codes_.data(), scale_.data(), offset_.empty() ? nullptr : offset_.data(), group_}; }
+  bool SameRow(const Panel& other, int64_t row) const;
+
+ private:
+  int64_t group_;
+  std::vector<int8_t, Aligned64<int8_t>> codes_;
+  std::vector<float, Aligned64<float>> scale_, offset_;
+};
+
 // The first rows of w by the first tokens of x, on panels and tiles that the table packs.
 inline void MultiplyPanels(const Kernels& table, UnpackedRows& w, int64_t rows, ActivationRows& x, int64_t tokens,
                            float* y, int64_t y_stride) {
@@ -75,10 +92,8 @@ inline void MultiplyPanels(const Kernels& table, UnpackedRows& w, int64_t rows, 
   for (int64_t t = 0; t < tokens; t += kTileTokens)
     table.pack_tile(x.Row(t), tokens - t < kTileTokens ? tokens - t : kTileTokens, k,
                     tiles.data() + t / kTileTokens * (k / 32));
-  const auto count = static_cast<size_t>(kPanelRows * k);
-  std::vector<int8_t, Aligned64<int8_t>> codes(count);
-  std::vector<float, Aligned64<float>> scale(count / static_cast<size_t>(w.group)), offset(scale.size());
-  const S8Panel panel = {codes.data(), scale.data(), w.offset.empty() ? nullptr : offset.data(), w.group};
+  Panel memory(k, w.group, !w.offset.empty());
+  const S8Panel panel = memory.panel();
   for (int64_t n = 0; n < rows; n += kPanelRows) {
     const int64_t wanted = rows - n < kPanelRows ? rows - n : kPanelRows;
     table.pack_panel(w.Row(n), wanted, k, panel);
@@ -142,6 +157,16 @@ inline bool SameBits(float a, float b) {
 inline bool SameBits(int8_t a, int8_t b) { return a == b; }
 inline bool SameBits(uint16_t a, uint16_t b) { return a == b; }
 inline bool SameBits(int32_t a, int32_t b) { return a == b; }
+
+inline bool Panel::SameRow(const Panel& other, int64_t row) const {
+  for (size_t i = 0; i < codes_.size(); ++i)
+    if (static_cast<int64_t>(i) / 4 % kPanelRows == row && codes_[i] != other.codes_[i]) return false;
+  for (auto i = static_cast<size_t>(row); i < scale_.size(); i += kPanelRows) {
+    if (!SameBits(scale_[i], other.scale_[i])) return false;
+    if (!offset_.empty() && !SameBits(offset_[i], other.offset_[i])) return false;
+  }
+  return true;
+}
 
 // Every table that can run here.
 inline std::vector<const Kernels*> TablesToTest() {

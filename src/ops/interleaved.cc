@@ -8,8 +8,10 @@
 namespace carat::ops {
 
 namespace {
-// Rows that are copied at a time, and their pages let go: about a megabyte.
-constexpr int64_t kStripRows = 512;
+// Rows that are copied at a time, and their pages let go: about a megabyte, or less where there are many threads.
+constexpr int64_t kMostStripRows = 512, kStripsPerThread = 2;
+// The system maps pages around the one that is looked at, so that those of the strip before may be back.
+constexpr int64_t kMappedAround = 64 * 1024;
 
 bool CanInterleave(const kernels::Kernels& kernels, const Matrix& matrix) {
   const auto type = static_cast<size_t>(matrix.type);
@@ -37,13 +39,16 @@ int64_t InterleavedCopy::Fill(ThreadPool& pool, int64_t bytes) {
   const std::unique_lock lock(filling_, std::try_to_lock);
   const int64_t first = filled_rows();
   if (!lock || first == rows_) return 0;
-  const int64_t strips = bytes / (kStripRows * row_bytes_) + 1;
-  const int64_t last = std::min(first + strips * kStripRows, rows_);
-  pool.ParallelFor((last - first + kStripRows - 1) / kStripRows, [&](int64_t strip, int) {
-    const int64_t begin = first + strip * kStripRows, end = std::min(begin + kStripRows, last);
-    for (int64_t row = begin; row < end; row += quant::kInterleavedRows)
+  constexpr int64_t kRows = quant::kInterleavedRows;
+  const int64_t last = std::min(first + (bytes / (kMostStripRows * row_bytes_) + 1) * kMostStripRows, rows_);
+  const int64_t even_strip = (last - first) / (kStripsPerThread * pool.size()) / kRows * kRows;
+  const int64_t strip_rows = std::clamp(even_strip, kRows, kMostStripRows);
+  pool.ParallelFor((last - first + strip_rows - 1) / strip_rows, [&](int64_t strip, int) {
+    const int64_t begin = first + strip * strip_rows, end = std::min(begin + strip_rows, last);
+    for (int64_t row = begin; row < end; row += kRows)
       quant::Interleave(parts_, blocks_, file_ + row * row_bytes_, row_bytes_, memory_ + row * row_bytes_);
-    ReleaseMapped(file_ + begin * row_bytes_, static_cast<size_t>((end - begin) * row_bytes_));
+    const int64_t from = std::max<int64_t>(begin * row_bytes_ - kMappedAround, 0);
+    ReleaseMapped(file_ + from, static_cast<size_t>(end * row_bytes_ - from));
   });
   filled_rows_.store(last, std::memory_order_release);
   return (last - first) * row_bytes_;
@@ -60,7 +65,7 @@ Result<InterleavedWeights> InterleavedWeights::Create(const kernels::Kernels& ke
   uint64_t bytes = 0;
   for (const Matrix* matrix : matrices)
     if (CanInterleave(kernels, *matrix)) bytes += Aligned(RowsBytes(*matrix));
-  TRY_ASSIGN(weights.memory_, LazyMemory::Allocate(bytes, LazyMemory::Pages::kLarge));
+  TRY_ASSIGN(weights.memory_, LazyMemory::Allocate(bytes, "copies of weights", LazyMemory::Pages::kLarge));
   std::byte* memory = weights.memory_.data();
   for (Matrix* matrix : matrices) {
     if (!CanInterleave(kernels, *matrix)) continue;

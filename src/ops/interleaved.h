@@ -54,7 +54,8 @@ class InterleavedCopy {
 // The copies of a model's matrices. Must outlive those matrices' use.
 class InterleavedWeights {
  public:
-  // Gives those of `matrices` that the kernels can multiply so a copy, still to be filled. Error: kDoesNotFit.
+  // Gives those of `matrices` that the kernels can multiply so a copy, still to be filled. They must lie in shared
+  // mappings of files. Error: kDoesNotFit.
   static Result<InterleavedWeights> Create(const kernels::Kernels& kernels, std::span<Matrix* const> matrices);
 
   uint64_t size_bytes() const { return size_bytes_; }  // when all are filled

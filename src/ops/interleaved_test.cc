@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "base/resident.h"
 #include "base/thread_pool.h"
 #include "kernels/expect.h"
 #include "kernels/testing.h"
@@ -72,8 +73,9 @@ TEST_P(InterleavedTest, GivesTheSameBits) {
     SCOPED_TRACE(quant::Info(type).name);
     const int64_t block = codes ? 16 : quant::Info(type).block_elements;
     for (const int threads : {1, 3})
-      for (const int64_t cols : {block, 3 * block, 8 * block, 9 * block})
+      for (const int64_t cols : {block, 3 * block, 8 * block, 9 * block - (type == quant::Type::kC2 ? 3 : 0)})
         for (const int64_t rows : {16, 48, 528}) {
+          if (rows == 528 && cols != 3 * block) continue;  // two strips; slow
           MatrixFile file(type, rows, cols, /*any_bits=*/rows == 48 || codes);
           ThreadPool pool(threads);
           const Context context = {.kernels = GetParam(), .pool = &pool};
@@ -96,6 +98,7 @@ TEST_P(InterleavedTest, GivesTheSameBits) {
                                                   : context.kernels->gemv_interleaved[i] != nullptr);
           if (copied.copy == nullptr) continue;
           EXPECT_EQ(copied.copy->filled_rows(), rows);
+          EXPECT_LE(ResidentBytes(copied.data, static_cast<size_t>(rows * copied.row_bytes)), size_t{128} << 10);
           kernels::testing::ExpectSameBits(Products(context, copied, x, 1), one);
           kernels::testing::ExpectSameBits(Products(context, copied, x, 7), seven);
           std::vector<std::byte> row(static_cast<size_t>(copied.row_bytes));

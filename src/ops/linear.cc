@@ -180,9 +180,8 @@ void Linear::MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel&
   const bool is_copied = IsCopied(w, begin, rows);
   kernels::CodeRows packed = CodeRowsOf(w, begin, rows, panel);
   if (is_copied) packed.packed = w.copy->rows(begin);
-  if (tokens_ == 1)
-    return (is_copied ? kernels.gemv_codes_interleaved : kernels.gemv_codes)[type](packed, rows, static_input_.row(),
-                                                                                   cols_, y);
+  if (tokens_ == 1 && is_copied) return kernels.gemv_codes_interleaved[type](packed, rows, static_input_.row(), y);
+  if (tokens_ == 1) return kernels.gemv_codes[type](packed, rows, static_input_.row(), cols_, y);
   const int64_t columns = CodeColumns(cols_);
   const kernels::S8Panel unpacked = {
       .codes = panel.packed.codes.data(), .scale = panel.packed.scale.data(), .offset = nullptr, .group = columns};

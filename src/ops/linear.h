@@ -1,4 +1,5 @@
-// Matrix products y = W x of weights as they lie in the file with activations of one or many tokens.
+// Matrix products y = W x of weights as they lie in the file, or of their copies, with activations of one or many
+// tokens.
 #pragma once
 
 #include <cstddef>

@@ -39,7 +39,7 @@ void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, fl
 void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
 template <quant::Type kType>
-void GemvCodesInterleaved(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, float* y);
+void GemvCodesInterleaved(const CodeRows& w, int64_t rows, const PlaneRow& x, float* y);
 template <quant::Type kType>
 void PanelCodesInterleaved(const CodeRows& w, int64_t rows, int64_t k, const S8Panel& panel);
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);

@@ -13,9 +13,12 @@ using quant::kInterleavedRows;
 // Plane p of 64 packed bytes: their p-th codes as unsigned numbers, code + 2^(kBits-1).
 template <int kBits>
 CARAT_INLINE __m512i Plane(__m512i packed, int p) {
-  if constexpr (kBits == 8) return _mm512_xor_si512(packed, _mm512_set1_epi8(-128));
-  const __m512i mask = _mm512_set1_epi8(static_cast<char>((1 << kBits) - 1));
-  return _mm512_and_si512(_mm512_srli_epi16(packed, static_cast<unsigned>(kBits * p)), mask);
+  if constexpr (kBits == 8) {
+    return _mm512_xor_si512(packed, _mm512_set1_epi8(-128));
+  } else {
+    const __m512i mask = _mm512_set1_epi8(static_cast<char>((1 << kBits) - 1));
+    return _mm512_and_si512(_mm512_srli_epi16(packed, static_cast<unsigned>(kBits * p)), mask);
+  }
 }
 
 // Calls put(i, quad) with the unsigned codes of columns 4i .. 4i+3 of each row, of the 32 / kBits columns of a word.
@@ -75,7 +78,7 @@ CARAT_INLINE __m512i SumSixteen(const std::byte* w, int64_t words, const PlaneRo
 }  // namespace
 
 template <quant::Type kType>
-void GemvCodesInterleaved(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t, float* y) {
+void GemvCodesInterleaved(const CodeRows& w, int64_t rows, const PlaneRow& x, float* y) {
   constexpr int kBits = quant::CodeBits(kType);
   // What unsigned codes add too much. Sums wrap around on the way, if they must, and end exact.
   const __m512i offset = _mm512_set1_epi32(static_cast<int>(static_cast<uint32_t>(x.row.sum) << (kBits - 1)));
@@ -107,8 +110,8 @@ void PanelCodesInterleaved(const CodeRows& w, int64_t rows, int64_t k, const S8P
   }
 }
 
-#define CARAT_INSTANTIATE(kType)                                                                         \
-  template void GemvCodesInterleaved<kType>(const CodeRows&, int64_t, const PlaneRow&, int64_t, float*); \
+#define CARAT_INSTANTIATE(kType)                                                                \
+  template void GemvCodesInterleaved<kType>(const CodeRows&, int64_t, const PlaneRow&, float*); \
   template void PanelCodesInterleaved<kType>(const CodeRows&, int64_t, int64_t, const S8Panel&);
 CARAT_INSTANTIATE(quant::Type::kC8)
 CARAT_INSTANTIATE(quant::Type::kC4)
