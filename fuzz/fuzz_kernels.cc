@@ -159,29 +159,38 @@ void ElementWise(Input& input) {
   const int64_t n = input.Size(200);
   const Floats x = input.Floats(n), other = input.Floats(n);
   OnEveryTable([&](const Kernels& table) {
-    Floats normed = x, plain = x, gelu = x, capped = x, softmax = x;
+    Floats normed = x, plain = x, gelu = x, capped = x;
     std::vector<uint16_t> halves(x.size());
     table.rms_norm(x.data(), other.data(), 1e-6f, n, normed.data());
     table.rms_norm(x.data(), nullptr, 1e-6f, n, plain.data());
     table.gelu_mul(x.data(), other.data(), n, gelu.data());
     table.soft_cap(capped.data(), n, 30.0f);
-    table.softmax(softmax.data(), n);
     table.to_f16(x.data(), n, halves.data());
-    return Answer{.floats = {normed, plain, gelu, capped, softmax}, .halves = {halves}, .codes = {}};
+    return Answer{.floats = {normed, plain, gelu, capped}, .halves = {halves}, .codes = {}};
   });
 }
 
 void Attention(Input& input) {
   constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kI8};
   const KvType type = kTypes[input.Take<uint8_t>() % 3];
-  const int64_t d = input.Size(100), n = input.Size(80), heads = input.Size(kMost);
+  const int64_t d = input.Size(100), n = input.Size(kernels::kKeyBlock), heads = input.Size(kMost);
   const std::vector<std::byte> cache = input.Bytes(n * d * kernels::KvBytes(type));
-  const Floats q = input.Floats(heads * d), p = input.Floats(heads * n), out = input.Floats(heads * d);
+  const Floats q = input.Floats(heads * d), p = input.Floats(heads * kernels::kKeyBlock);
+  const Floats key_scale = input.Floats(n), value_scale = input.Floats(n), mix = input.Floats(heads * d);
+  const bool scaled = input.Take<uint8_t>() % 2 == 1;
   OnEveryTable([&](const Kernels& table) {
-    Floats scores(static_cast<size_t>(heads * n)), mixed = out;
-    table.attention_scores(q.data(), d, heads, d, cache.data(), type, d, n, scores.data(), n);
-    table.attention_mix(p.data(), n, heads, d, cache.data(), type, d, n, mixed.data(), d);
-    return Answer{.floats = {scores, mixed}, .halves = {}, .codes = {}};
+    const kernels::KvRows rows = {cache.data(), type, d};
+    Floats scores(p.size()), weights = p;
+    kernels::testing::Part part(heads, d), merged(heads, d);
+    merged.mix = mix;
+    table.attention_scores(q.data(), heads, d, rows, n, scores.data());
+    table.attention_softmax(weights.data(), heads, n, scaled ? key_scale.data() : nullptr,
+                            scaled ? value_scale.data() : nullptr, part.View());
+    table.attention_mix(p.data(), heads, d, rows, n, part.mix.data());
+    table.attention_merge(part.View(), heads, d, merged.View());
+    return Answer{.floats = {scores, weights, part.max, part.sum, part.mix, merged.max, merged.sum, merged.mix},
+                  .halves = {},
+                  .codes = {}};
   });
 }
 

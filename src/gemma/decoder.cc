@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kCopiedPerToken = int64_t{32} << 20;
 
 struct Widths {
-  int64_t q = 0, kv = 0, ff = 0;
+  int64_t q = 0, kv = 0, ff = 0, head_dim = 0;
 };
 
 Widths Widest(const DecoderConfig& config) {
@@ -27,6 +27,7 @@ Widths Widest(const DecoderConfig& config) {
     widest.q = std::max(widest.q, int64_t{config.query_heads} * layer.head_dim);
     widest.kv = std::max(widest.kv, int64_t{layer.kv_heads} * layer.head_dim);
     widest.ff = std::max(widest.ff, int64_t{layer.ff_width});
+    widest.head_dim = std::max(widest.head_dim, int64_t{layer.head_dim});
   }
   return widest;
 }
@@ -234,7 +235,9 @@ void Decoder::AttentionBlock(int layer, const Rows& rows) {
       for (int64_t i = 0; i < width; ++i) q[i] *= config.query_scale;
   });
   const int64_t window = shape.kind == LayerKind::kSliding ? config.window : 0;
-  attention_.Run(cache_.View(layer), window, q_.data(), rows.count, first_position_ + rows.first, mixed_.data());
+  attention_.Run(cache_.View(layer),
+                 {.q = q_.data(), .rows = rows.count, .first_position = first_position_ + rows.first, .window = window},
+                 mixed_.data());
   linear_.SetInput(mixed_.data(), rows.count, width);
   linear_.Multiply(w.o, delta_.data());
   AddNormedDelta(w.post_attention_norm, rows);
@@ -332,7 +335,7 @@ Decoder::Decoder(const Model& model, const ops::Context& context, const DecoderO
       options_(options),
       cache_(std::move(cache)),
       linear_(context),
-      attention_(context, model.config.query_heads, options.context) {
+      attention_(context, model.config.query_heads, Widest(model.config).head_dim) {
   const DecoderConfig& config = model.config;
   const Widths widest = Widest(config);
   const auto rows = static_cast<size_t>(options.max_batch);

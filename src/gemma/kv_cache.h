@@ -15,7 +15,7 @@
 
 namespace carat::gemma {
 
-// What the codes of an 8-bit cache are times, in one layer.
+// What the codes of an 8-bit cache are times, in all rows of a layer.
 struct KvScales {
   float key = 0, value = 0;
 };
@@ -59,8 +59,9 @@ class KvCache {
     int64_t capacity = 0;  // rows; 0: this layer owns nothing
     int64_t row_bytes = 0;
     bool ring = false;
-    KvScales scales = {1, 1};
+    KvScales scales;
     LazyMemory keys, values;
+    LazyMemory key_scales, value_scales;  // [kv_heads, capacity] floats; of kI8 alone
   };
 
   const DecoderConfig* config_ = nullptr;

@@ -56,9 +56,10 @@ constexpr Kernels ScalarTable() {
   table.rms_norm = reference::RmsNorm;
   table.gelu_mul = reference::GeluMul;
   table.soft_cap = reference::SoftCap;
-  table.softmax = reference::Softmax;
   table.attention_scores = reference::AttentionScores;
+  table.attention_softmax = reference::AttentionSoftmax;
   table.attention_mix = reference::AttentionMix;
+  table.attention_merge = reference::AttentionMerge;
   table.to_f16 = reference::ToF16;
   return table;
 }
@@ -108,9 +109,10 @@ constexpr Kernels Avx2Table() {
   table.rms_norm = avx2::RmsNorm;
   table.gelu_mul = avx2::GeluMul;
   table.soft_cap = avx2::SoftCap;
-  table.softmax = avx2::Softmax;
   table.attention_scores = avx2::AttentionScores;
+  table.attention_softmax = avx2::AttentionSoftmax;
   table.attention_mix = avx2::AttentionMix;
+  table.attention_merge = avx2::AttentionMerge;
   table.to_f16 = avx2::ToF16;
   table.peak_int8 = avx2::PeakInt8;
   table.peak_float = avx2::PeakFloat;
@@ -149,7 +151,9 @@ constexpr Kernels Avx512Table() {
   table.pack_codes[Index(Type::kC2)] = avx512::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes;
   table.attention_scores = avx512::AttentionScores;
+  table.attention_softmax = avx512::AttentionSoftmax;
   table.attention_mix = avx512::AttentionMix;
+  table.attention_merge = avx512::AttentionMerge;
   table.peak_int8 = avx512::PeakInt8;
   table.peak_float = avx512::PeakFloat;
   return table;

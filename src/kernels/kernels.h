@@ -13,6 +13,14 @@
 //                where the weights have offsets, then lane = fma(w.offset[g], x.scale[b] * float(sum of x's codes),
 //                lane). Then lane j += lane j+4 (j < 4), j+2 (j < 2), j+1.
 //   code sum:    exact in 32 bits, so in any order; then float(sum) * (x.scale * w.scale), each step rounded once.
+//   attention:   the positions that a query sees come in parts, one for each block of kKeyBlock positions, whose first
+//                position is a multiple of kKeyBlock. Of the positions j = 0, 1, ... seen in one block:
+//                score[j] = float dot of query and key [* scale of the key]; max = the largest score;
+//                p[j] = exp(score[j] - max); sum = the 16-lane tree over p[0], p[1], ...;
+//                mix[i] = fma(p[j] [* scale of the value], v[j][i], mix[i]), j ascending, from 0.
+//                Parts are merged in ascending order, onto max = -infinity, sum = 0, mix = 0:
+//                new = the larger max; a = exp(max - new), b = exp(part.max - new); sum = fma(part.sum, b, sum * a);
+//                mix[i] = fma(part.mix[i], b, mix[i] * a); max = new. The result is mix[i] * (1 / sum).
 #pragma once
 
 #include <cstddef>
@@ -99,9 +107,24 @@ bool HasOffset(quant::Type type);
 // Columns of a block type that share a scale: 16 for Q2_K, Q3_K and Q6_K, 32 for the others.
 int64_t GroupColumns(quant::Type type);
 
-// Elements of cached keys and values. Those of kI8 are codes whose scales the caller applies.
+// Elements of cached keys and values. Those of kI8 are codes, with one scale for each row of a head.
 enum class KvType : uint8_t { kF32, kF16, kI8 };
 constexpr int64_t KvBytes(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
+
+// Positions whose keys and values a query meets at once.
+inline constexpr int64_t kKeyBlock = 128;
+// Keys or values of one head: rows of d elements, `stride` elements apart.
+struct KvRows {
+  const void* data;
+  KvType type;
+  int64_t stride;
+};
+// What one block of positions, or several that were merged, contributes to the attention of `heads` queries.
+struct AttentionPart {
+  float* max;  // [heads]
+  float* sum;  // [heads]
+  float* mix;  // [heads, d]
+};
 
 struct Kernels {
   std::string_view name;  // "scalar", "avx2", "avx512", "amx"
@@ -183,16 +206,18 @@ struct Kernels {
   void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* out);
   // x = cap * tanh(x / cap).
   void (*soft_cap)(float* x, int64_t n, float cap);
-  // x = exp(x - max(x)) / sum; the sum is a 16-lane tree over elements j, j+16, ... n >= 1.
-  void (*softmax)(float* x, int64_t n);
 
-  // Attention of `heads` query heads (rows of q, q_stride apart, head size d) over `n` keys (rows of `keys`, kv_stride
-  // apart): scores[h * scores_stride + j] = q[h] . k[j], float dot.
-  void (*attention_scores)(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
-                           int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
-  // out[h * out_stride + i] = fma(p[h * p_stride + j], v[j][i], out), j = 0 .. n-1 in order, onto what is in `out`.
-  void (*attention_mix)(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
-                        int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
+  // Attention of `heads` queries (q is [heads, d]) to `n` <= kKeyBlock positions of one block, in three steps.
+  // scores[h * kKeyBlock + j] = q[h] . key[j], float dot.
+  void (*attention_scores)(const float* q, int64_t heads, int64_t d, const KvRows& keys, int64_t n, float* scores);
+  // max and sum of the part, and what the values are times in place of the scores: p[h * kKeyBlock + j]. The scales of
+  // keys and values are [n]; null: all are 1. A NaN is never the largest, but makes the sum NaN.
+  void (*attention_softmax)(float* scores, int64_t heads, int64_t n, const float* key_scale, const float* value_scale,
+                            const AttentionPart& part);
+  // mix[h * d + i] = sum of p[h * kKeyBlock + j] * value[j][i].
+  void (*attention_mix)(const float* p, int64_t heads, int64_t d, const KvRows& values, int64_t n, float* mix);
+  // Merges the next part.
+  void (*attention_merge)(const AttentionPart& part, int64_t heads, int64_t d, const AttentionPart& merged);
 
   void (*to_f16)(const float* x, int64_t n, uint16_t* y);  // round to nearest even
 

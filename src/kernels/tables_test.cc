@@ -221,12 +221,6 @@ TEST_P(TablesTest, ElementWise) {
       Scalar().soft_cap(b.data(), n, 30.0f);
       testing::ExpectSameBits(a, b);
 
-      std::copy(x.begin(), x.end(), a.begin());
-      std::copy(x.begin(), x.end(), b.begin());
-      table().softmax(a.data(), n);
-      Scalar().softmax(b.data(), n);
-      testing::ExpectSameBits(a, b);
-
       std::vector<uint16_t> a16(x.size() + 1, uint16_t{5}), b16 = a16;
       table().to_f16(x.data(), n, a16.data());
       Scalar().to_f16(x.data(), n, b16.data());
@@ -238,10 +232,13 @@ TEST_P(TablesTest, ElementWise) {
 TEST_P(TablesTest, ExpEverywhere) {
   // Softmax of (0, x) walks exp over the whole negative range; gelu the other one.
   for (float x = -120.0f; x < 100.0f; x += 0.0137f) {
-    std::vector<float> a = {0.0f, x, x}, b = a;
-    table().softmax(a.data(), 3);
-    Scalar().softmax(b.data(), 3);
+    std::vector<float> a(kKeyBlock, x), b = a;
+    a[0] = b[0] = 0.0f;
+    testing::Part part_a(1, 1), part_b(1, 1);
+    table().attention_softmax(a.data(), 1, 3, nullptr, nullptr, part_a.View());
+    Scalar().attention_softmax(b.data(), 1, 3, nullptr, nullptr, part_b.View());
     testing::ExpectSameBits(a, b);
+    testing::ExpectSameBits(part_a.sum, part_b.sum);
     const std::vector<float> z = {x / 5.0f}, one = {1.0f};
     table().gelu_mul(z.data(), one.data(), 1, a.data());
     Scalar().gelu_mul(z.data(), one.data(), 1, b.data());
@@ -249,14 +246,14 @@ TEST_P(TablesTest, ExpEverywhere) {
   }
 }
 
-TEST_P(TablesTest, Attention) {
+TEST_P(TablesTest, AttentionScoresAndMix) {
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kI8})
     for (const int64_t d : {1, 8, 20, 64, 256})
-      for (const int64_t n : {1, 3, 65, 130})
-        for (const int64_t heads : {1, 2, 3, 4, 8, 9}) {
+      for (const int64_t n : {1, 2, 3, 65, 128})
+        for (const int64_t heads : {1, 2, 3, 4, 8, 13}) {
           SCOPED_TRACE(::testing::Message() << "d " << d << " n " << n << " heads " << heads);
-          const int64_t kv_stride = d + 5, q_stride = d + 2, scores_stride = n + 1;
-          const std::vector<float> q = Normal(heads * q_stride), kv = Normal(n * kv_stride);
+          const int64_t stride = d + 5;
+          const std::vector<float> q = Normal(heads * d), kv = Normal(n * stride);
           std::vector<uint16_t> kv16(kv.size());
           Scalar().to_f16(kv.data(), static_cast<int64_t>(kv.size()), kv16.data());
           std::vector<int8_t> kv8(kv.size());
@@ -264,17 +261,55 @@ TEST_P(TablesTest, Attention) {
           const void* data = type == KvType::kF32   ? static_cast<const void*>(kv.data())
                              : type == KvType::kF16 ? static_cast<const void*>(kv16.data())
                                                     : kv8.data();
+          const KvRows rows = {data, type, stride};
 
-          std::vector<float> a(static_cast<size_t>(heads * scores_stride), 0.25f), b = a;
-          table().attention_scores(q.data(), q_stride, heads, d, data, type, kv_stride, n, a.data(), scores_stride);
-          Scalar().attention_scores(q.data(), q_stride, heads, d, data, type, kv_stride, n, b.data(), scores_stride);
+          std::vector<float> a(static_cast<size_t>(heads * kKeyBlock), 0.25f), b = a;
+          table().attention_scores(q.data(), heads, d, rows, n, a.data());
+          Scalar().attention_scores(q.data(), heads, d, rows, n, b.data());
           testing::ExpectSameBits(a, b);
 
-          std::vector<float> out_a = Normal(heads * q_stride), out_b = out_a;
-          table().attention_mix(b.data(), scores_stride, heads, d, data, type, kv_stride, n, out_a.data(), q_stride);
-          Scalar().attention_mix(b.data(), scores_stride, heads, d, data, type, kv_stride, n, out_b.data(), q_stride);
-          testing::ExpectSameBits(out_a, out_b);
+          std::vector<float> mix_a(static_cast<size_t>(heads * d + 1), 5.0f), mix_b = mix_a;
+          table().attention_mix(b.data(), heads, d, rows, n, mix_a.data());
+          Scalar().attention_mix(b.data(), heads, d, rows, n, mix_b.data());
+          testing::ExpectSameBits(mix_a, mix_b);
         }
+}
+
+// Blocks of all lengths, one after the other, scores of all sizes and of any bits.
+TEST_P(TablesTest, AttentionSoftmaxAndMerge) {
+  for (const bool any_bits : {false, true})
+    for (const bool scaled : {false, true})
+      for (const int64_t d : {1, 20, 64}) {
+        constexpr int64_t kHeads = 3;
+        testing::Part a(kHeads, d), b = a;
+        for (testing::Part* merged : {&a, &b}) {
+          std::fill(merged->max.begin(), merged->max.end(), -std::numeric_limits<float>::infinity());
+          std::fill(merged->sum.begin(), merged->sum.end(), 0.0f);
+          std::fill(merged->mix.begin(), merged->mix.end(), 0.0f);
+        }
+        for (const int64_t n : {1, 7, 8, 15, 16, 17, 31, 33, 100, 127, 128}) {
+          SCOPED_TRACE(::testing::Message() << "d " << d << " n " << n << " scaled " << scaled);
+          const int64_t scores = kHeads * kKeyBlock;
+          std::vector<float> p_a = any_bits ? AnyBits(scores) : Normal(scores, 20.0f), p_b = p_a;
+          const std::vector<float> key_scale = Normal(n), value_scale = Normal(n);
+          testing::Part part_a(kHeads, d), part_b = part_a;
+          part_a.mix = part_b.mix = Normal(kHeads * d);
+          const auto step = [&](const Kernels& kernels, std::vector<float>& p, testing::Part& part,
+                                testing::Part& merged) {
+            kernels.attention_softmax(p.data(), kHeads, n, scaled ? key_scale.data() : nullptr,
+                                      scaled ? value_scale.data() : nullptr, part.View());
+            kernels.attention_merge(part.View(), kHeads, d, merged.View());
+          };
+          step(table(), p_a, part_a, a);
+          step(Scalar(), p_b, part_b, b);
+          testing::ExpectSameBits(p_a, p_b);
+          testing::ExpectSameBits(part_a.max, part_b.max);
+          testing::ExpectSameBits(part_a.sum, part_b.sum);
+          testing::ExpectSameBits(a.max, b.max);
+          testing::ExpectSameBits(a.sum, b.sum);
+          testing::ExpectSameBits(a.mix, b.mix);
+        }
+      }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, TablesTest, ::testing::ValuesIn(testing::TablesToTest()), testing::TableName);

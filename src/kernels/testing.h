@@ -45,6 +45,17 @@ struct UnpackedRows {
   std::vector<float> scale, offset;
 };
 
+// A part of the attention of some heads; what a kernel does not write stays recognisable.
+struct Part {
+  Part(int64_t heads, int64_t d)
+      : max(static_cast<size_t>(heads), 77.0f),
+        sum(static_cast<size_t>(heads), 77.0f),
+        mix(static_cast<size_t>(heads * d), 77.0f) {}
+  AttentionPart View() { return {max.data(), sum.data(), mix.data()}; }
+
+  std::vector<float> max, sum, mix;
+};
+
 // Rows of activations.
 struct ActivationRows {
   ActivationRows(int64_t rows, int64_t k)

@@ -1,78 +1,216 @@
 #include "ops/attention.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
 
 namespace carat::ops {
 
 namespace {
 
-void Scale(float* x, int64_t n, float scale) {
-  if (scale == 1.0f) return;
-  for (int64_t i = 0; i < n; ++i) x[i] *= scale;
+using kernels::AttentionPart;
+using kernels::kKeyBlock;
+using kernels::KvRows;
+using kernels::KvType;
+
+// Queries (rows times heads) of a tile: enough that widening a block costs a few percent of what they do with it, few
+// enough for the second-level cache to hold their scores beside the block.
+constexpr int64_t kTileQueries = 64;
+// So many rows or fewer may be split by blocks of keys instead of by rows.
+constexpr int64_t kFewRows = 4;
+// Parts (of a row and a block) that are made before they are merged.
+constexpr int64_t kSplitParts = 16;
+// Floats between the rows of a widened block, so that a column does not fall into a few sets of the first-level cache.
+constexpr int64_t kGap = 16;
+
+struct Range {
+  int64_t begin, end;
+  int64_t count() const { return end - begin; }
+};
+
+// The positions that rows first .. first+rows-1 see, all together, of a block.
+Range Seen(const Queries& queries, int64_t first, int64_t rows, int64_t block) {
+  const int64_t own = queries.first_position + first;  // the position of the first row
+  const int64_t oldest = queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0;
+  return {std::max(oldest, block * kKeyBlock), std::min(own + rows, (block + 1) * kKeyBlock)};
+}
+
+// The blocks that they see something of.
+Range BlocksSeen(const Queries& queries, int64_t first, int64_t rows) {
+  const int64_t own = queries.first_position + first;
+  const int64_t oldest = queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0;
+  return {oldest / kKeyBlock, (own + rows - 1) / kKeyBlock + 1};
+}
+
+// `data` (keys or values) from `position` on.
+KvRows RowsFrom(const KvView& kv, const std::byte* data, int64_t position, int64_t kv_head) {
+  const int64_t row = position % kv.capacity * kv.kv_heads + kv_head;
+  return {data + row * kv.head_dim * kernels::KvBytes(kv.type), kv.type, kv.kv_heads * kv.head_dim};
+}
+
+const float* ScalesFrom(const KvView& kv, const float* scales, int64_t position, int64_t kv_head) {
+  return scales == nullptr ? nullptr : scales + kv_head * kv.capacity + position % kv.capacity;
+}
+
+KvRows SkipRows(const KvRows& rows, int64_t count) {
+  return {static_cast<const std::byte*>(rows.data) + count * rows.stride * kernels::KvBytes(rows.type), rows.type,
+          rows.stride};
+}
+
+// The first n rows, widened to floats, which is exact: many queries then need not do it again and again.
+KvRows Widen(const kernels::Kernels& kernels, const KvRows& rows, int64_t n, int64_t d, float* wide) {
+  const KvRows floats = {wide, KvType::kF32, d + kGap};
+  for (int64_t j = 0; j < n; ++j, wide += floats.stride) {
+    const auto* row = static_cast<const std::byte*>(SkipRows(rows, j).data);
+    if (rows.type == KvType::kF16)
+      kernels.decode[static_cast<size_t>(quant::Type::kF16)](row, wide, d);
+    else
+      kernels.scale_codes(reinterpret_cast<const int8_t*>(row), 1.0f, d, wide);
+  }
+  return floats;
+}
+
+// The same part from a head on.
+AttentionPart FromHead(const AttentionPart& part, int64_t head, int64_t d) {
+  return {part.max + head, part.sum + head, part.mix + head * d};
+}
+
+void Start(const AttentionPart& merged, int64_t heads, int64_t d) {
+  std::fill_n(merged.max, heads, -INFINITY);
+  std::fill_n(merged.sum, heads, 0.0f);
+  std::fill_n(merged.mix, heads * d, 0.0f);
+}
+
+void Finish(const AttentionPart& merged, int64_t heads, int64_t d) {
+  for (int64_t head = 0; head < heads; ++head) {
+    const float scale = 1.0f / merged.sum[head];
+    for (int64_t i = head * d; i < (head + 1) * d; ++i) merged.mix[i] *= scale;
+  }
 }
 
 }  // namespace
 
-Attention::Attention(const Context& context, int64_t query_heads, int64_t max_keys)
-    : context_(context), query_heads_(query_heads), scores_(static_cast<size_t>(context.pool->size())) {
-  // Pages of a long context that are never used are never resident.
-  for (AlignedBuffer<float>& scores : scores_) scores.Reserve(static_cast<size_t>(query_heads * max_keys));
+Attention::Attention(const Context& context, int64_t query_heads, int64_t head_dim)
+    : context_(context),
+      query_heads_(query_heads),
+      head_dim_(head_dim),
+      scratch_(static_cast<size_t>(context.pool->size())),
+      split_sums_(static_cast<size_t>(2 * (kSplitParts + kFewRows) * query_heads)),
+      split_mix_(static_cast<size_t>(kSplitParts * query_heads * head_dim)) {
+  const int64_t queries = std::max(kTileQueries, kFewRows * query_heads);
+  for (Scratch& scratch : scratch_) {
+    scratch.wide.Reserve(static_cast<size_t>(kKeyBlock * (head_dim + kGap)));
+    scratch.scores.Reserve(static_cast<size_t>(queries * kKeyBlock));
+    scratch.sums.Reserve(static_cast<size_t>(4 * queries));
+    scratch.mix.Reserve(static_cast<size_t>(query_heads * head_dim));
+  }
 }
 
 uint64_t Attention::scratch_bytes() const {
-  uint64_t bytes = 0;
-  for (const AlignedBuffer<float>& scores : scores_) bytes += scores.resident_bytes();
+  uint64_t bytes = split_sums_.resident_bytes() + split_mix_.resident_bytes();
+  for (const Scratch& scratch : scratch_)
+    for (const auto* buffer : {&scratch.wide, &scratch.scores, &scratch.sums, &scratch.mix})
+      bytes += buffer->resident_bytes();
   return bytes;
 }
 
-void Attention::Run(const KvView& kv, int64_t window, const float* q, int64_t rows, int64_t first_position,
-                    float* out) {
-  const int64_t group = query_heads_ / kv.kv_heads;  // query heads that share a K/V head, and so its loads
-  // With few rows (decoding), a group is cut so that every thread gets a share.
-  const int64_t shares =
-      rows * kv.kv_heads >= 2 * context_.pool->size() ? 1 : std::min<int64_t>(group, context_.pool->size());
-  const int64_t heads_per_share = (group + shares - 1) / shares;
-  context_.pool->ParallelFor(rows * kv.kv_heads * shares, [&](int64_t index, int worker) {
-    const int64_t row = index / (kv.kv_heads * shares);
-    const int64_t kv_head = index / shares % kv.kv_heads;
-    const int64_t first_head = kv_head * group + index % shares * heads_per_share;
-    const int64_t heads = std::min(heads_per_share, (kv_head + 1) * group - first_head);
-    if (heads <= 0) return;
-    const int64_t end_key = first_position + row + 1;
-    const int64_t first_key = window > 0 ? std::max<int64_t>(0, end_key - window) : 0;
-    const int64_t offset = (row * query_heads_ + first_head) * kv.head_dim;
-    RunHeads(kv, first_key, end_key, kv_head, q + offset, heads, scores_[static_cast<size_t>(worker)].data(),
-             out + offset);
+void Attention::Run(const KvView& kv, const Queries& queries, float* out) {
+  const int64_t rows = queries.rows, threads = context_.pool->size();
+  CHECK(kv.head_dim <= head_dim_ && (kv.capacity % kKeyBlock == 0 || queries.first_position + rows <= kv.capacity));
+  if (threads > 1 && rows <= kFewRows && rows * kv.kv_heads < 2 * threads) return RunBlocks(kv, queries, out);
+  const int64_t most_rows = std::max<int64_t>(1, kTileQueries * kv.kv_heads / query_heads_);
+  RunTiles(kv, queries, std::clamp<int64_t>(rows * kv.kv_heads / (4 * threads), 1, most_rows), out);
+}
+
+// Many rows: a thread takes a tile through all of its blocks.
+void Attention::RunTiles(const KvView& kv, const Queries& queries, int64_t tile_rows, float* out) {
+  const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim;
+  const int64_t tiles = (queries.rows + tile_rows - 1) / tile_rows;
+  context_.pool->ParallelFor(tiles * kv.kv_heads, [&](int64_t index, int worker) {
+    const int64_t first_row = index / kv.kv_heads * tile_rows;
+    const Tile tile = {first_row, std::min(tile_rows, queries.rows - first_row), index % kv.kv_heads};
+    Scratch& scratch = scratch_[static_cast<size_t>(worker)];
+    const int64_t count = tile.rows * group;
+    const auto part_of = [&](int64_t row) {
+      float* max = scratch.sums.data() + row * group;
+      return AttentionPart{max, max + count, scratch.mix.data()};
+    };
+    const auto merged = [&](int64_t row) {
+      float* max = scratch.sums.data() + 2 * count + row * group;
+      return AttentionPart{max, max + count, out + ((first_row + row) * query_heads_ + tile.kv_head * group) * d};
+    };
+    for (int64_t row = 0; row < tile.rows; ++row) Start(merged(row), group, d);
+    const Range blocks = BlocksSeen(queries, first_row, tile.rows);
+    for (int64_t block = blocks.begin; block < blocks.end; ++block)
+      Attend(kv, queries, tile, block, scratch, part_of,
+             [&](int64_t row) { context_.kernels->attention_merge(part_of(row), group, d, merged(row)); });
+    for (int64_t row = 0; row < tile.rows; ++row) Finish(merged(row), group, d);
   });
 }
 
-void Attention::RunHeads(const KvView& kv, int64_t first_key, int64_t end_key, int64_t kv_head, const float* q,
-                         int64_t heads, float* scores, float* out) const {
-  const int64_t keys = end_key - first_key;
-  const int64_t stride = kv.kv_heads * kv.head_dim;
-  const int64_t element_bytes = kernels::KvBytes(kv.type);
-  // Calls body(first row in the cache, number of rows, first index among the visible keys) for each unbroken run of the
-  // ring.
-  const auto for_each_run = [&](auto body) {
-    for (int64_t done = 0; done < keys;) {
-      const int64_t row = (first_key + done) % kv.capacity;
-      const int64_t count = std::min(keys - done, kv.capacity - row);
-      body((row * stride + kv_head * kv.head_dim) * element_bytes, count, done);
-      done += count;
+// Few rows: the threads share the blocks. The parts of some blocks are made in any order, then merged in theirs.
+void Attention::RunBlocks(const KvView& kv, const Queries& queries, float* out) {
+  const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim, rows = queries.rows;
+  const Range blocks = BlocksSeen(queries, 0, rows);
+  const int64_t at_once = kSplitParts / rows;
+  for (int64_t first = blocks.begin; first < blocks.end; first += at_once) {
+    const int64_t count = std::min(at_once, blocks.end - first);
+    context_.pool->ParallelFor(count * kv.kv_heads, [&](int64_t index, int worker) {
+      const int64_t number = index / kv.kv_heads, kv_head = index % kv.kv_heads;
+      const auto part_of = [&](int64_t row) { return FromHead(SplitPart(number * rows + row), kv_head * group, d); };
+      Attend(kv, queries, {0, rows, kv_head}, first + number, scratch_[static_cast<size_t>(worker)], part_of,
+             [](int64_t) {});
+    });
+    context_.pool->ParallelFor(rows * query_heads_, [&](int64_t index, int) {
+      const int64_t row = index / query_heads_, head = index % query_heads_;
+      float* max = split_sums_.data() + 2 * (kSplitParts * query_heads_ + index);
+      const AttentionPart merged = {max, max + 1, out + index * d};
+      if (first == blocks.begin) Start(merged, 1, d);
+      for (int64_t number = 0; number < count; ++number)
+        if (Seen(queries, row, 1, first + number).count() > 0)
+          context_.kernels->attention_merge(FromHead(SplitPart(number * rows + row), head, d), 1, d, merged);
+      if (first + count == blocks.end) Finish(merged, 1, d);
+    });
+  }
+}
+
+AttentionPart Attention::SplitPart(int64_t index) {
+  float* max = split_sums_.data() + 2 * index * query_heads_;
+  return {max, max + query_heads_, split_mix_.data() + index * query_heads_ * head_dim_};
+}
+
+template <typename PartOf, typename Done>
+void Attention::Attend(const KvView& kv, const Queries& queries, const Tile& tile, int64_t block, Scratch& scratch,
+                       const PartOf& part_of, const Done& done) const {
+  const kernels::Kernels& kernels = *context_.kernels;
+  const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim;
+  const Range all = Seen(queries, tile.first_row, tile.rows, block);
+  const bool widen = tile.rows > 1 && kv.type != KvType::kF32;
+  const auto rows_of = [&](const std::byte* data) {
+    const KvRows rows = RowsFrom(kv, data, all.begin, tile.kv_head);
+    return widen ? Widen(kernels, rows, all.count(), d, scratch.wide.data()) : rows;
+  };
+  // Calls body(row, its scores, the positions that it sees) for each row that sees any.
+  const auto for_each_row = [&](const auto& body) {
+    for (int64_t row = 0; row < tile.rows; ++row) {
+      const Range seen = Seen(queries, tile.first_row + row, 1, block);
+      if (seen.count() > 0) body(row, scratch.scores.data() + row * group * kKeyBlock, seen);
     }
   };
-  for_each_run([&](int64_t byte_offset, int64_t count, int64_t done) {
-    context_.kernels->attention_scores(q, kv.head_dim, heads, kv.head_dim, kv.keys + byte_offset, kv.type, stride,
-                                       count, scores + done, keys);
+
+  const KvRows keys = rows_of(kv.keys);
+  for_each_row([&](int64_t row, float* scores, const Range& seen) {
+    const float* q = queries.q + ((tile.first_row + row) * query_heads_ + tile.kv_head * group) * d;
+    kernels.attention_scores(q, group, d, SkipRows(keys, seen.begin - all.begin), seen.count(), scores);
+    kernels.attention_softmax(scores, group, seen.count(), ScalesFrom(kv, kv.key_scales, seen.begin, tile.kv_head),
+                              ScalesFrom(kv, kv.value_scales, seen.begin, tile.kv_head), part_of(row));
   });
-  Scale(scores, heads * keys, kv.key_scale);
-  for (int64_t head = 0; head < heads; ++head) context_.kernels->softmax(scores + head * keys, keys);
-  std::fill_n(out, heads * kv.head_dim, 0.0f);
-  for_each_run([&](int64_t byte_offset, int64_t count, int64_t done) {
-    context_.kernels->attention_mix(scores + done, keys, heads, kv.head_dim, kv.values + byte_offset, kv.type, stride,
-                                    count, out, kv.head_dim);
+  const KvRows values = rows_of(kv.values);
+  for_each_row([&](int64_t row, const float* p, const Range& seen) {
+    kernels.attention_mix(p, group, d, SkipRows(values, seen.begin - all.begin), seen.count(), part_of(row).mix);
+    done(row);
   });
-  Scale(out, heads * kv.head_dim, kv.value_scale);
 }
 
 }  // namespace carat::ops

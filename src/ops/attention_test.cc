@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <utility>
+#include <vector>
+
+#include "base/float16.h"
 
 namespace carat::ops {
 namespace {
@@ -37,52 +41,89 @@ std::vector<double> Reference(const std::vector<float>& q, const std::vector<flo
   return out;
 }
 
+// How a row is computed must not show: in any batch, by any number of threads.
+std::vector<float> RunInBatches(const KvView& view, const Queries& queries, int64_t heads, int64_t batch, int threads) {
+  ThreadPool pool(threads);
+  Attention attention({.kernels = kernels::SelectKernels(), .pool = &pool}, heads, view.head_dim);
+  const int64_t row = heads * view.head_dim;
+  std::vector<float> out(static_cast<size_t>(queries.rows * row));
+  for (int64_t first = 0; first < queries.rows; first += batch) {
+    const Queries part = {.q = queries.q + first * row,
+                          .rows = std::min(batch, queries.rows - first),
+                          .first_position = queries.first_position + first,
+                          .window = queries.window};
+    attention.Run(view, part, out.data() + first * row);
+  }
+  return out;
+}
+
 struct Case {
   int64_t rows, heads, kv_heads, d, first, window, capacity;
 };
 
-class AttentionTest : public testing::TestWithParam<Case> {};
-
-TEST_P(AttentionTest, MatchesTheDefinitionOnRingsAndForAnyThreadCount) {
-  const Case c = GetParam();
-  std::mt19937 random(7);
-  std::normal_distribution<float> normal;
-  const auto fill = [&](int64_t count) {
+class AttentionTest : public testing::TestWithParam<Case> {
+ protected:
+  std::vector<float> Random(int64_t count) {
     std::vector<float> values(static_cast<size_t>(count));
-    for (float& value : values) value = normal(random);
+    for (float& value : values) value = normal_(random_);
     return values;
-  };
-  const int64_t positions = c.first + c.rows, row = c.kv_heads * c.d;
-  const std::vector<float> q = fill(c.rows * c.heads * c.d), k = fill(positions * row), v = fill(positions * row);
-  std::vector<float> ring_k(static_cast<size_t>(c.capacity * row)), ring_v = ring_k;
-  for (int64_t p = 0; p < positions; ++p) {
-    std::copy_n(k.begin() + p * row, row, ring_k.begin() + p % c.capacity * row);
-    std::copy_n(v.begin() + p * row, row, ring_v.begin() + p % c.capacity * row);
   }
-  const KvView view = {.keys = reinterpret_cast<const std::byte*>(ring_k.data()),
-                       .values = reinterpret_cast<const std::byte*>(ring_v.data()),
-                       .type = kernels::KvType::kF32,
-                       .capacity = c.capacity,
-                       .kv_heads = c.kv_heads,
-                       .head_dim = c.d};
+  // [positions, kv_heads, d] in a ring; of int8, `scales` are [kv_heads, capacity].
+  static std::vector<std::byte> Ring(const Case& c, kernels::KvType type, const std::vector<float>& values,
+                                     const std::vector<float>& scales) {
+    const int64_t row = c.kv_heads * c.d;
+    std::vector<std::byte> ring(static_cast<size_t>(c.capacity * row * kernels::KvBytes(type)));
+    for (int64_t i = 0; i < static_cast<int64_t>(values.size()); ++i) {
+      const int64_t place = i / row % c.capacity * row + i % row;
+      const float value = values[static_cast<size_t>(i)];
+      if (type == kernels::KvType::kF32) reinterpret_cast<float*>(ring.data())[place] = value;
+      if (type == kernels::KvType::kF16) reinterpret_cast<uint16_t*>(ring.data())[place] = FloatToF16(value);
+      if (type == kernels::KvType::kI8) {
+        const float scale = scales[static_cast<size_t>(i % row / c.d * c.capacity + i / row % c.capacity)];
+        reinterpret_cast<int8_t*>(ring.data())[place] = static_cast<int8_t>(std::lround(value / scale));
+      }
+    }
+    return ring;
+  }
+
+  std::mt19937 random_{7};
+  std::normal_distribution<float> normal_;
+};
+
+TEST_P(AttentionTest, MatchesTheDefinitionInAnyBatchAndForAnyThreadCount) {
+  const Case c = GetParam();
+  const int64_t positions = c.first + c.rows, row = c.kv_heads * c.d;
+  const std::vector<float> q = Random(c.rows * c.heads * c.d), k = Random(positions * row), v = Random(positions * row);
   const std::vector<double> expected = Reference(q, k, v, c.rows, c.heads, c.kv_heads, c.d, c.first, c.window);
-  std::vector<float> first_result;
-  for (const int threads : {1, 3}) {
-    ThreadPool pool(threads);
-    const Context context = {.kernels = kernels::SelectKernels(), .pool = &pool};
-    Attention attention(context, c.heads, positions);
-    std::vector<float> out(q.size());
-    attention.Run(view, c.window, q.data(), c.rows, c.first, out.data());
-    for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 2e-6) << i;
-    if (first_result.empty()) first_result = out;
-    EXPECT_EQ(out, first_result);
+  std::vector<float> scales = Random(c.kv_heads * c.capacity);
+  for (float& scale : scales) scale = 0.05f + 0.01f * std::tanh(scale);
+  for (const auto& [type, tolerance] : {std::pair(kernels::KvType::kF32, 4e-6), std::pair(kernels::KvType::kF16, 8e-3),
+                                        std::pair(kernels::KvType::kI8, 0.3)}) {
+    const std::vector<std::byte> ring_k = Ring(c, type, k, scales), ring_v = Ring(c, type, v, scales);
+    const bool coded = type == kernels::KvType::kI8;
+    const KvView view = {.keys = ring_k.data(),
+                         .values = ring_v.data(),
+                         .type = type,
+                         .capacity = c.capacity,
+                         .kv_heads = c.kv_heads,
+                         .head_dim = c.d,
+                         .key_scales = coded ? scales.data() : nullptr,
+                         .value_scales = coded ? scales.data() : nullptr};
+    const Queries queries = {.q = q.data(), .rows = c.rows, .first_position = c.first, .window = c.window};
+    const std::vector<float> whole = RunInBatches(view, queries, c.heads, c.rows, 1);
+    for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(whole[i], expected[i], tolerance) << i;
+    for (const int threads : {1, 3})
+      for (const int64_t batch : {int64_t{1}, int64_t{3}, int64_t{14}, c.rows})
+        ASSERT_EQ(RunInBatches(view, queries, c.heads, batch, threads), whole) << threads << " threads, " << batch;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
-                         testing::Values(Case{1, 8, 1, 16, 0, 0, 64}, Case{1, 8, 1, 16, 40, 8, 20},
-                                         Case{7, 6, 3, 10, 33, 7, 21}, Case{5, 4, 2, 12, 0, 3, 9},
-                                         Case{9, 4, 4, 8, 30, 0, 64}, Case{1, 5, 1, 7, 11, 12, 12}));
+                         testing::Values(Case{1, 8, 1, 16, 0, 0, 64}, Case{1, 8, 1, 16, 40, 8, 128},
+                                         Case{7, 6, 3, 10, 233, 7, 128}, Case{5, 4, 2, 12, 0, 3, 9},
+                                         Case{9, 4, 4, 8, 30, 0, 64}, Case{1, 5, 1, 7, 140, 12, 128},
+                                         Case{70, 8, 1, 24, 2500, 0, 2688}, Case{40, 8, 2, 20, 1000, 300, 384},
+                                         Case{130, 9, 1, 16, 0, 100, 256}));
 
 }  // namespace
 }  // namespace carat::ops

@@ -43,12 +43,12 @@ void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t token
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);
 void GeluMul(const float* gate, const float* up, int64_t n, float* out);
 void SoftCap(float* x, int64_t n, float cap);
-void Softmax(float* x, int64_t n);
 void ToF16(const float* x, int64_t n, uint16_t* y);
 
-void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
-                     int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
-void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
-                  int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
+void AttentionScores(const float* q, int64_t heads, int64_t d, const KvRows& keys, int64_t n, float* scores);
+void AttentionSoftmax(float* scores, int64_t heads, int64_t n, const float* key_scale, const float* value_scale,
+                      const AttentionPart& part);
+void AttentionMix(const float* p, int64_t heads, int64_t d, const KvRows& values, int64_t n, float* mix);
+void AttentionMerge(const AttentionPart& part, int64_t heads, int64_t d, const AttentionPart& merged);
 
 }  // namespace carat::kernels::reference

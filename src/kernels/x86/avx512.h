@@ -45,10 +45,11 @@ void PanelCodesInterleaved(const CodeRows& w, int64_t rows, int64_t k, const S8P
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 
-void AttentionScores(const float* q, int64_t q_stride, int64_t heads, int64_t d, const void* keys, KvType type,
-                     int64_t kv_stride, int64_t n, float* scores, int64_t scores_stride);
-void AttentionMix(const float* p, int64_t p_stride, int64_t heads, int64_t d, const void* values, KvType type,
-                  int64_t kv_stride, int64_t n, float* out, int64_t out_stride);
+void AttentionScores(const float* q, int64_t heads, int64_t d, const KvRows& keys, int64_t n, float* scores);
+void AttentionSoftmax(float* scores, int64_t heads, int64_t n, const float* key_scale, const float* value_scale,
+                      const AttentionPart& part);
+void AttentionMix(const float* p, int64_t heads, int64_t d, const KvRows& values, int64_t n, float* mix);
+void AttentionMerge(const AttentionPart& part, int64_t heads, int64_t d, const AttentionPart& merged);
 
 int64_t PeakInt8(int64_t rounds);
 int64_t PeakFloat(int64_t rounds);
