@@ -118,6 +118,9 @@ struct KvRows {
   const void* data;
   KvType type;
   int64_t stride;
+  // As many rows that will be read next, to be brought nearer meanwhile. Null: none. Hints alone: they may lie
+  // anywhere.
+  const void* next = nullptr;
 };
 // What one block of positions, or several that were merged, contributes to the attention of `heads` queries.
 struct AttentionPart {

@@ -55,7 +55,7 @@ const float* ScalesFrom(const KvView& kv, const float* scales, int64_t position,
 
 KvRows SkipRows(const KvRows& rows, int64_t count) {
   return {static_cast<const std::byte*>(rows.data) + count * rows.stride * kernels::KvBytes(rows.type), rows.type,
-          rows.stride};
+          rows.stride, rows.next};
 }
 
 // The first n rows, widened to floats, which is exact: many queries then need not do it again and again.
@@ -187,10 +187,6 @@ void Attention::Attend(const KvView& kv, const Queries& queries, const Tile& til
   const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim;
   const Range all = Seen(queries, tile.first_row, tile.rows, block);
   const bool widen = tile.rows > 1 && kv.type != KvType::kF32;
-  const auto rows_of = [&](const std::byte* data) {
-    const KvRows rows = RowsFrom(kv, data, all.begin, tile.kv_head);
-    return widen ? Widen(kernels, rows, all.count(), d, scratch.wide.data()) : rows;
-  };
   // Calls body(row, its scores, the positions that it sees) for each row that sees any.
   const auto for_each_row = [&](const auto& body) {
     for (int64_t row = 0; row < tile.rows; ++row) {
@@ -199,14 +195,22 @@ void Attention::Attend(const KvView& kv, const Queries& queries, const Tile& til
     }
   };
 
-  const KvRows keys = rows_of(kv.keys);
+  KvRows keys = RowsFrom(kv, kv.keys, all.begin, tile.kv_head);
+  KvRows values = RowsFrom(kv, kv.values, all.begin, tile.kv_head);
+  if (widen) {
+    keys = Widen(kernels, keys, all.count(), d, scratch.wide.data());
+  } else {  // memory is slow for few rows: what is read next, probably, comes nearer meanwhile
+    const int64_t next = (block + context_.pool->size()) * kKeyBlock;
+    keys.next = values.data;
+    if (next <= queries.first_position) values.next = RowsFrom(kv, kv.keys, next, tile.kv_head).data;
+  }
   for_each_row([&](int64_t row, float* scores, const Range& seen) {
     const float* q = queries.q + ((tile.first_row + row) * query_heads_ + tile.kv_head * group) * d;
     kernels.attention_scores(q, group, d, SkipRows(keys, seen.begin - all.begin), seen.count(), scores);
     kernels.attention_softmax(scores, group, seen.count(), ScalesFrom(kv, kv.key_scales, seen.begin, tile.kv_head),
                               ScalesFrom(kv, kv.value_scales, seen.begin, tile.kv_head), part_of(row));
   });
-  const KvRows values = rows_of(kv.values);
+  if (widen) values = Widen(kernels, values, all.count(), d, scratch.wide.data());
   for_each_row([&](int64_t row, const float* p, const Range& seen) {
     kernels.attention_mix(p, group, d, SkipRows(values, seen.begin - all.begin), seen.count(), part_of(row).mix);
     done(row);

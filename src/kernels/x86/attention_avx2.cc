@@ -19,6 +19,7 @@ template <int kHeads, typename Load>
 CARAT_INLINE void Mix16(const float* p, int64_t d, const typename Load::Element* values, int64_t stride, int64_t n,
                         float* mix) {
   __m256 sum[kHeads][2];
+#pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h) sum[h][0] = sum[h][1] = _mm256_setzero_ps();
   for (int64_t j = 0; j < n; ++j) {
     const __m256 low = Load::Load(values + j * stride), high = Load::Load(values + j * stride + 8);
@@ -29,7 +30,9 @@ CARAT_INLINE void Mix16(const float* p, int64_t d, const typename Load::Element*
       sum[h][1] = _mm256_fmadd_ps(weight, high, sum[h][1]);
     }
   }
+#pragma GCC unroll 4
   for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) _mm256_storeu_ps(mix + h * d + 8 * half, sum[h][half]);
 }
 

@@ -32,6 +32,9 @@ CARAT_INLINE __m512 TreeSums(const __m512* sum) {
   return _mm512_add_ps(_mm512_shuffle_ps(eighth[0], eighth[1], 0x88), _mm512_shuffle_ps(eighth[0], eighth[1], 0xdd));
 }
 
+// Into the second-level cache: a block of rows is too much for the first.
+CARAT_INLINE void Prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
+
 // The first `columns` of 16 columns of kHeads queries and kKeys keys.
 template <int kHeads, int kKeys, typename Load>
 CARAT_INLINE void AddProducts(const float* q, int64_t d, const typename Load::Element* keys, int64_t stride,
@@ -41,7 +44,8 @@ CARAT_INLINE void AddProducts(const float* q, int64_t d, const typename Load::El
   for (int j = 0; j < kKeys; ++j) key[j] = Load::LoadFirst(keys + j * stride, columns);
 #pragma GCC unroll 8
   for (int h = 0; h < kHeads; ++h) {
-    const __m512 query = LoadF32::LoadFirst(q + h * d, columns);
+    __m512 query = LoadF32::LoadFirst(q + h * d, columns);
+    asm("" : "+v"(query));  // once for all keys: GCC 12 would rather read it again for each
 #pragma GCC unroll 4
     for (int j = 0; j < kKeys; ++j) sum[h * kKeys + j] = _mm512_fmadd_ps(query, key[j], sum[h * kKeys + j]);
   }
@@ -50,7 +54,7 @@ CARAT_INLINE void AddProducts(const float* q, int64_t d, const typename Load::El
 // Scores of kHeads heads, 16 at a time; a key is widened once for all of them.
 template <int kHeads, typename Load>
 CARAT_INLINE void ScoreHeads(const float* q, int64_t d, const typename Load::Element* keys, int64_t stride, int64_t n,
-                             float* scores) {
+                             const typename Load::Element* next, float* scores) {
   constexpr int kKeys = 16 / kHeads;
   int64_t j = 0;
   for (; j + kKeys <= n; j += kKeys) {
@@ -59,7 +63,13 @@ CARAT_INLINE void ScoreHeads(const float* q, int64_t d, const typename Load::Ele
 #pragma GCC unroll 16
     for (int m = 0; m < 16; ++m) sum[m] = _mm512_setzero_ps();
     int64_t i = 0;
-    for (; i + 16 <= d; i += 16) AddProducts<kHeads, kKeys, Load>(q + i, d, rows + i, stride, 16, sum);
+    for (; i + 16 <= d; i += 16) {
+      if (next != nullptr) {
+#pragma GCC unroll 4
+        for (int row = 0; row < kKeys; ++row) Prefetch(next + (j + row) * stride + i);
+      }
+      AddProducts<kHeads, kKeys, Load>(q + i, d, rows + i, stride, 16, sum);
+    }
     if (i < d) AddProducts<kHeads, kKeys, Load>(q + i, d, rows + i, stride, d - i, sum);
     alignas(64) float result[16];
     _mm512_store_ps(result, TreeSums(sum));
@@ -74,22 +84,26 @@ CARAT_INLINE void ScoreHeads(const float* q, int64_t d, const typename Load::Ele
 template <typename Load>
 CARAT_INLINE void Scores(const float* q, int64_t heads, int64_t d, const KvRows& keys, int64_t n, float* scores) {
   const auto* rows = static_cast<const typename Load::Element*>(keys.data);
+  const auto* next = static_cast<const typename Load::Element*>(keys.next);
   int64_t h = 0;
-  for (; h + 8 <= heads; h += 8) ScoreHeads<8, Load>(q + h * d, d, rows, keys.stride, n, scores + h * kKeyBlock);
-  for (; h + 4 <= heads; h += 4) ScoreHeads<4, Load>(q + h * d, d, rows, keys.stride, n, scores + h * kKeyBlock);
+  for (; h + 8 <= heads; h += 8, next = nullptr)
+    ScoreHeads<8, Load>(q + h * d, d, rows, keys.stride, n, next, scores + h * kKeyBlock);
+  for (; h + 4 <= heads; h += 4, next = nullptr)
+    ScoreHeads<4, Load>(q + h * d, d, rows, keys.stride, n, next, scores + h * kKeyBlock);
   for (; h < heads; ++h) FloatStrip<1, Load>(rows, keys.stride, n, q + h * d, d, d, scores + h * kKeyBlock, 0);
 }
 
 // kHeads heads and 16 * kVectors columns, the last 16 of which are `columns` at most.
 template <int kHeads, int kVectors, typename Load>
 CARAT_INLINE void MixTile(const float* p, int64_t d, const typename Load::Element* values, int64_t stride, int64_t n,
-                          int64_t columns, float* mix) {
+                          int64_t columns, const typename Load::Element* next, float* mix) {
   __m512 sum[kHeads][kVectors];
 #pragma GCC unroll 8
   for (int h = 0; h < kHeads; ++h)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[h][v] = _mm512_setzero_ps();
   for (int64_t j = 0; j < n; ++j) {
+    if (next != nullptr) Prefetch(next + j * stride);
     __m512 value[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v)
@@ -110,21 +124,25 @@ CARAT_INLINE void MixTile(const float* p, int64_t d, const typename Load::Elemen
 
 template <int kHeads, typename Load>
 CARAT_INLINE void MixHeads(const float* p, int64_t d, const typename Load::Element* values, int64_t stride, int64_t n,
-                           float* mix) {
+                           const typename Load::Element* next, float* mix) {
   constexpr int kVectors = kHeads == 8 ? 2 : 4;  // 16 sums, but for a single head
   int64_t i = 0;
   for (; i + 16 * kVectors <= d; i += 16 * kVectors)
-    MixTile<kHeads, kVectors, Load>(p, d, values + i, stride, n, 16, mix + i);
-  for (; i < d; i += 16) MixTile<kHeads, 1, Load>(p, d, values + i, stride, n, d - i, mix + i);
+    MixTile<kHeads, kVectors, Load>(p, d, values + i, stride, n, 16, next == nullptr ? next : next + i, mix + i);
+  for (; i < d; i += 16) MixTile<kHeads, 1, Load>(p, d, values + i, stride, n, d - i, nullptr, mix + i);
 }
 
 template <typename Load>
 CARAT_INLINE void Mix(const float* p, int64_t heads, int64_t d, const KvRows& values, int64_t n, float* mix) {
   const auto* rows = static_cast<const typename Load::Element*>(values.data);
+  const auto* next = static_cast<const typename Load::Element*>(values.next);
   int64_t h = 0;
-  for (; h + 8 <= heads; h += 8) MixHeads<8, Load>(p + h * kKeyBlock, d, rows, values.stride, n, mix + h * d);
-  for (; h + 4 <= heads; h += 4) MixHeads<4, Load>(p + h * kKeyBlock, d, rows, values.stride, n, mix + h * d);
-  for (; h < heads; ++h) MixHeads<1, Load>(p + h * kKeyBlock, d, rows, values.stride, n, mix + h * d);
+  for (; h + 8 <= heads; h += 8, next = nullptr)
+    MixHeads<8, Load>(p + h * kKeyBlock, d, rows, values.stride, n, next, mix + h * d);
+  for (; h + 4 <= heads; h += 4, next = nullptr)
+    MixHeads<4, Load>(p + h * kKeyBlock, d, rows, values.stride, n, next, mix + h * d);
+  for (; h < heads; ++h, next = nullptr)
+    MixHeads<1, Load>(p + h * kKeyBlock, d, rows, values.stride, n, next, mix + h * d);
 }
 
 }  // namespace
