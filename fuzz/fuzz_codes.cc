@@ -63,6 +63,8 @@ Answer Compute(const Kernels& table, const Case& in) {
     out.scale.push_back(x.rows.back().scale);
     out.sum.push_back(x.rows.back().sum);
   }
+  std::vector<int8_t> dynamic(columns);
+  out.scale.push_back(table.quantize_dynamic(in.x.data(), in.k, dynamic.data()).scale);
   if (table.gemm_codes[type] != nullptr) {
     const kernels::CodeRows w = {.packed = in.packed.data(), .row_bytes = row_bytes, .scale = in.w_scale.data()};
     out.alone.resize(static_cast<size_t>(in.tokens * in.rows));
@@ -71,6 +73,7 @@ Answer Compute(const Kernels& table, const Case& in) {
     kernels::testing::MultiplyCodePanels(table, in.type, w, in.rows, x, in.tokens, out.together.data(), in.rows);
   }
   out.codes = std::move(x.codes);
+  out.codes.insert(out.codes.end(), dynamic.begin(), dynamic.end());
   // One token with float activations, in one step or in two.
   out.one.resize(static_cast<size_t>(in.rows));
   if (table.gemv_codes_float[type] != nullptr) {

@@ -65,6 +65,9 @@ double RelativeError(const TraceTensor& got, const TraceTensor& want) {
 constexpr double kMostErrorOfALayer = 0.005;
 double MostErrorOfLogits(int layers) { return layers <= 20 ? 0.02 : 0.06; }
 
+// What an 8-bit cache may cost beside it.
+constexpr double kMostErrorOfAnInt8Cache = 0.03;
+
 void CheckDump(const std::shared_ptr<const Engine>& engine, const std::filesystem::path& dump) {
   const auto reference = ReadTraceReference(dump);
   ASSERT_TRUE(reference) << reference.error().message;
@@ -108,6 +111,30 @@ int CheckFolder(const std::filesystem::path& folder, bool exact) {
     }
   }
   return checked;
+}
+
+// The logits with keys and values rounded to 8 bits beside those of floats, on the exact path: the cache's share alone.
+TEST(GoldenTest, An8BitCacheStaysClose) {
+  int checked = 0;
+  for (const GoldenModel& model : GoldenModels(OwnGolden())) {
+    if (model.dumps.empty() || model.name.starts_with("drafter/") || model.name.starts_with("towers/")) continue;
+    SCOPED_TRACE(model.name);
+    const auto engine = Engine::Load(model.path, {.threads = 1, .exact = true});
+    const auto reference = ReadTraceReference(model.dumps.front());
+    ASSERT_TRUE(engine && reference);
+    const TraceTensor* input = FindTensor(reference->tensors, "input_ids");
+    ASSERT_NE(input, nullptr);
+    const auto floats = TraceTokens(*engine, input->ids, {.kv_type = KvCacheType::kF32});
+    const auto bytes = TraceTokens(*engine, input->ids, {.kv_type = KvCacheType::kInt8});
+    ASSERT_TRUE(floats && bytes);
+    const TraceTensor *want = FindTensor(*floats, "logits"), *got = FindTensor(*bytes, "logits");
+    ASSERT_TRUE(want != nullptr && got != nullptr);
+    const double error = RelativeError(*got, *want);
+    EXPECT_LE(error, kMostErrorOfAnInt8Cache);
+    EXPECT_GT(error, 0) << "8 bits that change nothing are none";
+    ++checked;
+  }
+  EXPECT_GE(checked, 10);
 }
 
 // More dumps, where there are some: in a folder beside the source tree, and in one that tools/reference/text.py made.

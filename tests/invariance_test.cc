@@ -112,23 +112,17 @@ const char* NameOf(KvCacheType type) {
 void InEverySetting(const std::function<void(const Setting&)>& check) {
   const std::vector<GoldenModel> models = GoldenModels(OwnGolden());
   EXPECT_GE(models.size(), 10U);
-  int int8_caches = 0;
   for (const GoldenModel& model : models) {
     for (const auto& [exact, kv_type] : {std::pair(true, KvCacheType::kF32), std::pair(false, KvCacheType::kF32),
                                          std::pair(false, KvCacheType::kF16), std::pair(false, KvCacheType::kInt8)}) {
       SCOPED_TRACE(model.name + (exact ? ", exact" : "") + NameOf(kv_type));
       Setting setting = {.path = model.path, .exact = exact, .kv_type = kv_type, .engine = {}, .ids = {}, .rows = {}};
       setting.engine = Load(model.path, {.threads = 1, .exact = exact});
-      if (kv_type == KvCacheType::kInt8) {
-        if (!setting.engine->impl().model.HasCacheScales()) continue;
-        ++int8_caches;
-      }
       setting.ids = RandomTokens(*setting.engine, 7);
       setting.rows = AllRows(setting.engine, kv_type, setting.ids);
       check(setting);
     }
   }
-  EXPECT_GE(int8_caches, 2);
 }
 
 TEST(InvarianceTest, PromptsInUnevenChunks) {

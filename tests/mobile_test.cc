@@ -322,16 +322,5 @@ TEST(MobileTest, TheInt8CacheRoundsAsTheCheckpointSays) {
     CheckInt8Cache(kMore / name / "model", kMore / name / "int8_cache.safetensors", kMore / name / "1.safetensors");
 }
 
-TEST(MobileTest, AnInt8CacheNeedsScales) {
-  const auto engine = Engine::Load(kOwn / "golden/mobile-odd/model");
-  ASSERT_TRUE(engine) << engine.error().message;
-  SessionOptions options;
-  options.kv_type = KvCacheType::kInt8;
-  const auto session = Session::Create(*engine, options);
-  ASSERT_FALSE(session);
-  EXPECT_EQ(session.error().code, ErrorCode::kUsage);
-  EXPECT_NE(session.error().message.find("no scales for an int8 cache"), std::string::npos) << session.error().message;
-}
-
 }  // namespace
 }  // namespace carat

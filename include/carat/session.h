@@ -19,7 +19,9 @@ enum class KvCacheType {
   kAuto,
   kF32,
   kF16,
-  kInt8  // a byte per number, with the scales that Google's low-bit releases bring
+  // a byte per number and a scale for each head of a token: that of the layer where the checkpoint brings one, as
+  // Google's low-bit releases do, else one for the largest number
+  kInt8
 };
 
 struct SessionOptions {
@@ -34,7 +36,7 @@ struct SessionOptions {
 // or on rollbacks.
 class Session {
  public:
-  // Error: kUsage (context above the maximum of the model, a cache type that it has no scales for), kDoesNotFit.
+  // Error: kUsage (context above the maximum of the model), kDoesNotFit.
   static Result<Session> Create(std::shared_ptr<const Engine> engine, const SessionOptions& options = {});
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

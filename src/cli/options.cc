@@ -85,7 +85,7 @@ void AddKvType(CLI::App& command, KvCacheType& kv_type) {
                                                        {"int8", KvCacheType::kInt8}};
   command
       .add_option("--kv-type", kv_type,
-                  "Type of the cached keys and values: auto, f32, f16, int8 (Google's low-bit releases)")
+                  "Type of the cached keys and values: auto, f32, f16, int8 (half of f16, and a little less exact)")
       ->transform(CLI::Validator(
           [kv_types](std::string& word) {
             const auto type = kv_types.find(word);

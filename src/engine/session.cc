@@ -17,11 +17,7 @@ constexpr int kDefaultContext = 8192;
 // them.
 constexpr int64_t kLogitRows = 16;
 
-Result<kernels::KvType> ChooseKvType(KvCacheType type, const Engine::Impl& engine) {
-  if (type == KvCacheType::kInt8 && !engine.model.HasCacheScales())
-    return Fail(ErrorCode::kUsage, engine.info.path.string() +
-                                       ": the checkpoint has no scales for an int8 cache, as Google's low-bit releases "
-                                       "have; f16 and f32 work");
+kernels::KvType ChooseKvType(KvCacheType type, const Engine::Impl& engine) {
   if (type == KvCacheType::kInt8) return kernels::KvType::kI8;
   if (type == KvCacheType::kF32) return kernels::KvType::kF32;
   if (type == KvCacheType::kF16) return kernels::KvType::kF16;
@@ -46,7 +42,7 @@ Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const Sess
   impl->context = context;
   impl->batch = std::min(options.batch, context);
   const Engine::Impl& parts = impl->engine->impl();
-  TRY_ASSIGN(const kernels::KvType kv_type, ChooseKvType(options.kv_type, parts));
+  const kernels::KvType kv_type = ChooseKvType(options.kv_type, parts);
   TRY_ASSIGN(impl->decoder, gemma::Decoder::Create(parts.model, parts.context,
                                                    {.kv_type = kv_type, .context = context, .max_batch = impl->batch}));
   impl->logits.Reserve(static_cast<size_t>(parts.model.config.vocabulary));

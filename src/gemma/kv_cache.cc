@@ -40,7 +40,7 @@ Result<KvCache> KvCache::Create(const DecoderConfig& config, kernels::KvType typ
     TRY_ASSIGN(own.keys, LazyMemory::Allocate(bytes, "a KV cache"));
     TRY_ASSIGN(own.values, LazyMemory::Allocate(bytes, "a KV cache"));
     if (type != kernels::KvType::kI8) continue;
-    own.scales = scales[static_cast<size_t>(index)];
+    if (!scales.empty()) own.scales = scales[static_cast<size_t>(index)];
     const auto scale_bytes = static_cast<size_t>(layer.kv_heads * own.capacity) * sizeof(float);
     TRY_ASSIGN(own.key_scales, LazyMemory::Allocate(scale_bytes, "the scales of a KV cache"));
     TRY_ASSIGN(own.value_scales, LazyMemory::Allocate(scale_bytes, "the scales of a KV cache"));
@@ -62,9 +62,10 @@ bool KvCache::Write(int layer, int64_t position, const float* k, const float* v,
     bool numbers = true;
     for (int64_t head = 0; head < shape.kv_heads; ++head) {
       const int64_t offset = head * shape.head_dim;
-      const float scale =
-          kernels.quantize_static(x + offset, shape.head_dim, static_scale, reinterpret_cast<int8_t*>(to + offset))
-              .scale;
+      auto* codes = reinterpret_cast<int8_t*>(to + offset);
+      const float scale = (static_scale == 0 ? kernels.quantize_dynamic(x + offset, shape.head_dim, codes)
+                                             : kernels.quantize_static(x + offset, shape.head_dim, static_scale, codes))
+                              .scale;
       Floats(scales)[head * own.capacity + row] = scale;
       numbers = numbers && !std::isnan(scale);
     }

@@ -15,7 +15,7 @@
 
 namespace carat::gemma {
 
-// What the codes of an 8-bit cache are times, in all rows of a layer.
+// What the codes of an 8-bit cache are times, in all rows of a layer. 0: each row and head has a scale of its own.
 struct KvScales {
   float key = 0, value = 0;
 };
@@ -24,13 +24,14 @@ struct KvScales {
 // of a batch can be written before its first token is computed, and so that short rollbacks need no recomputation.
 class KvCache {
  public:
-  // `config` must outlive the cache. `scales`: of every layer that owns K and V, positive; for kI8 alone.
-  // Error: kDoesNotFit.
+  // `config` must outlive the cache. `scales`: one entry for each layer; of kI8 alone, where none means that all rows
+  // and heads have scales of their own. Error: kDoesNotFit.
   static Result<KvCache> Create(const DecoderConfig& config, kernels::KvType type, int context, int max_batch,
                                 std::span<const KvScales> scales = {});
 
-  // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim]. False: there is a NaN, which 8 bits
-  // cannot hold; other caches keep it, so that it shows in the result.
+  // Writes row `position` of `layer` (an owner): k and v are [kv_heads * head_dim]. False: there is a NaN (or, where
+  // scales are not static, an infinity), which 8 bits cannot hold; other caches keep it, so that it shows in the
+  // result.
   [[nodiscard]] bool Write(int layer, int64_t position, const float* k, const float* v,
                            const kernels::Kernels& kernels);
   // What `layer` reads, be it an owner or not.

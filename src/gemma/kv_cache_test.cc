@@ -133,19 +133,43 @@ TEST(KvCache, EightBitsKeepCodesOfTheScalesOfTheLayer) {
   EXPECT_EQ(reinterpret_cast<const int8_t*>(global.keys)[5 * 4], 2);  // 2.5 steps, to even
 }
 
+// Without static scales the largest number of each row and head has code 127.
+TEST(KvCache, EightBitsHaveScalesOfTheirOwnForRowsAndHeads) {
+  DecoderConfig config = TwoOwners();
+  for (LayerConfig& layer : config.layers) layer.kv_heads = 2;
+  auto cache = KvCache::Create(config, kernels::KvType::kI8, 4096, 16);
+  ASSERT_TRUE(cache);
+  const float k[] = {12.7f, -0.1f, 0.0f, 0.3f, 0.0f, 0.0f, 0.0f, 0.0f}, v[] = {-254, 1, 2, 3, 1e-3f, 0, 0, 0};
+  ASSERT_TRUE(cache->Write(1, 3, k, v, Scalar()));
+  const ops::KvView view = cache->View(1);
+  const auto* keys = reinterpret_cast<const int8_t*>(view.keys) + 3 * 8;
+  const auto* values = reinterpret_cast<const int8_t*>(view.values) + 3 * 8;
+  EXPECT_EQ((std::vector<int>(keys, keys + 8)), (std::vector<int>{127, -1, 0, 3, 0, 0, 0, 0}));
+  EXPECT_EQ((std::vector<int>(values, values + 8)), (std::vector<int>{-127, 0, 1, 2, 127, 0, 0, 0}));
+  EXPECT_EQ(view.key_scales[3], 12.7f / 127);
+  EXPECT_GT(view.key_scales[view.capacity + 3], 0.0f) << "a head of zeros needs a number all the same";
+  EXPECT_EQ(view.value_scales[3], 2.0f);
+  EXPECT_EQ(view.value_scales[view.capacity + 3], 1e-3f / 127);
+}
+
 TEST(KvCache, EightBitsHoldNoNan) {
   const DecoderConfig config = TwoOwners();
   const std::vector<KvScales> scales(4, {.key = 0.5f, .value = 0.25f});
   const float number[4] = {1, 2, 3, 4}, nan[4] = {1, 2, 3, std::numeric_limits<float>::quiet_NaN()};
+  const float infinity[4] = {1, -std::numeric_limits<float>::infinity(), 3, 4};
   auto bytes = KvCache::Create(config, kernels::KvType::kI8, 64, 4, scales);
+  auto dynamic = KvCache::Create(config, kernels::KvType::kI8, 64, 4);
   auto floats = KvCache::Create(config, kernels::KvType::kF32, 64, 4);
-  ASSERT_TRUE(bytes && floats);
+  ASSERT_TRUE(bytes && dynamic && floats);
   for (const kernels::Kernels* table : kernels::AllKernels()) {
     if (!kernels::Supported(*table)) continue;
     EXPECT_TRUE(bytes->Write(1, 0, number, number, *table));
     EXPECT_FALSE(bytes->Write(1, 1, nan, number, *table));
     EXPECT_FALSE(bytes->Write(1, 1, number, nan, *table));
     EXPECT_TRUE(floats->Write(1, 1, nan, nan, *table));
+    EXPECT_TRUE(dynamic->Write(1, 0, number, number, *table));
+    EXPECT_FALSE(dynamic->Write(1, 1, nan, number, *table));
+    EXPECT_FALSE(dynamic->Write(1, 1, number, infinity, *table));
   }
 }
 

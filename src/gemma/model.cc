@@ -48,12 +48,4 @@ bool Model::HeadIsEmbedding() const {
   return head.data == embedding.data && head.type == embedding.type && head.row_bytes == embedding.row_bytes;
 }
 
-bool Model::HasCacheScales() const {
-  for (int layer = 0; layer < config.layer_count(); ++layer) {
-    const LayerWeights& w = layers[static_cast<size_t>(layer)];
-    if (config.OwnsKv(layer) && (w.cache_scales.key == 0 || w.cache_scales.value == 0)) return false;
-  }
-  return true;
-}
-
 }  // namespace carat::gemma

@@ -38,7 +38,7 @@ struct LayerWeights {
   ops::Matrix ple_projection;  // [H,P]    per_layer_projection
   Vector post_ple_norm;        // [H]      post_per_layer_input_norm
   float scale = 1.0f;          //          layer_scalar
-  KvScales cache_scales;       //          self_attn.k_cache_scale, v_cache_scale, of an 8-bit cache; 0: there are none
+  KvScales cache_scales;       //          self_attn.k_cache_scale, v_cache_scale, of an 8-bit cache; 0: of each row
 };
 
 // Where bytes of a mapping are in the file.
@@ -87,9 +87,6 @@ struct Model {
   // The matrices that every token is multiplied with as a whole.
   std::vector<ops::Matrix*> Products();
   bool HeadIsEmbedding() const;
-
-  // Every owner of K and V has scales for an 8-bit cache.
-  bool HasCacheScales() const;
 
   // Errors (kBadModel) name the file, and the key or tensor: architectures that are not run here, missing tensors,
   // wrong shapes, numbers out of range.

@@ -99,6 +99,20 @@ TEST(StaticRounding, NanShowsInTheScale) {
   EXPECT_TRUE(std::isnan(rounded[1]));
 }
 
+TEST(DynamicRounding, TheLargestIs127) {
+  const std::array x = {-2.54f, 0.02f, 0.03f, 0.05f, 1.0f};
+  std::array<int8_t, 5> codes = {};
+  EXPECT_EQ(Scalar().quantize_dynamic(x.data(), 5, codes.data()).scale, 2.54f / 127);
+  EXPECT_EQ(codes[0], -127);
+  EXPECT_EQ(codes[1], 1);
+  EXPECT_EQ(codes[4], 50);
+  const std::array zeros = {0.0f, -0.0f}, infinite = {1.0f, -kInfinity}, nan = {kNan, 1.0f};
+  EXPECT_EQ(Scalar().quantize_dynamic(zeros.data(), 2, codes.data()).scale, kA8Smallest / 127);
+  EXPECT_EQ(codes[0], 0);
+  EXPECT_TRUE(std::isnan(Scalar().quantize_dynamic(infinite.data(), 2, codes.data()).scale));
+  EXPECT_TRUE(std::isnan(Scalar().quantize_dynamic(nan.data(), 2, codes.data()).scale));
+}
+
 class CodesTest : public ::testing::TestWithParam<const Kernels*> {
  protected:
   const Kernels& table() const { return *GetParam(); }
@@ -161,6 +175,11 @@ TEST_P(CodesTest, RoundAndDeal) {
       const StaticRow row_b = Scalar().quantize_static(x.data(), n, scale, b.data());
       EXPECT_TRUE(testing::SameBits(row_a.scale, row_b.scale));
       EXPECT_EQ(row_a.sum, row_b.sum);
+      testing::ExpectSameBits(a, b);
+      const StaticRow own_a = table().quantize_dynamic(x.data(), n, a.data());
+      const StaticRow own_b = Scalar().quantize_dynamic(x.data(), n, b.data());
+      EXPECT_TRUE(testing::SameBits(own_a.scale, own_b.scale));
+      EXPECT_EQ(own_a.sum, own_b.sum);
       testing::ExpectSameBits(a, b);
       x.push_back(5.0f);
       std::vector<float> y = x;

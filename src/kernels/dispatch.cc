@@ -40,6 +40,7 @@ constexpr Kernels ScalarTable() {
   table.unpack_codes[Index(Type::kG4)] = reference::UnpackCodes<Type::kC4>;
   table.scale_codes = reference::ScaleCodes;
   table.quantize_static = reference::QuantizeStatic;
+  table.quantize_dynamic = reference::QuantizeDynamic;
   table.round_static = reference::RoundStatic;
   table.deal_codes = reference::DealCodes;
   table.code_tile_tokens = kTileTokens;
@@ -95,6 +96,7 @@ constexpr Kernels Avx2Table() {
   table.gemv_codes_float[Index(Type::kC2)] = avx2::GemvC2Float;
   table.gemv_codes_float[Index(Type::kG4)] = avx2::GemvG4Float;
   table.quantize_static = avx2::QuantizeStatic;
+  table.quantize_dynamic = avx2::QuantizeDynamic;
   table.round_static = avx2::RoundStatic;
   table.deal_codes = avx2::DealCodes;
   table.gemv_codes[Index(Type::kC8)] = avx2::GemvCodes<Type::kC8>;

@@ -175,6 +175,8 @@ struct Kernels {
   void (*scale_codes)(const int8_t* codes, float scale, int64_t n, float* y);
   // Static rounding of n floats. The code of a NaN is 0.
   StaticRow (*quantize_static)(const float* x, int64_t n, float scale, int8_t* codes);
+  // The same with the scale max|x| / 127, at least kA8Smallest / 127. An infinity counts as a NaN.
+  StaticRow (*quantize_dynamic)(const float* x, int64_t n, int8_t* codes);
   // x = code * scale, in place. NaN stays NaN, and zero keeps its sign.
   void (*round_static)(float* x, int64_t n, float scale);
   // Deals codes to `planes` (1, 2 or 4) planes at distances of `plane` bytes.

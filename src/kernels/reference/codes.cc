@@ -50,6 +50,12 @@ StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) 
   return {.scale = nan ? std::numeric_limits<float>::quiet_NaN() : scale, .sum = sum};
 }
 
+StaticRow QuantizeDynamic(const float* x, int64_t n, int8_t* codes) {
+  float largest = kA8Smallest;
+  for (int64_t i = 0; i < n; ++i) largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
+  return QuantizeStatic(x, n, largest / 127.0f, codes);
+}
+
 void RoundStatic(float* x, int64_t n, float scale) {
   for (int64_t i = 0; i < n; ++i) x[i] = RoundToCode(x[i], scale) * scale;
 }

@@ -30,6 +30,7 @@ template <quant::Type kType>
 void UnpackCodes(const std::byte* packed, int64_t n, int8_t* codes);
 void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y);
 StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes);
+StaticRow QuantizeDynamic(const float* x, int64_t n, int8_t* codes);
 void RoundStatic(float* x, int64_t n, float scale);
 void DealCodes(const int8_t* codes, int64_t n, int planes, int64_t plane, int8_t* out);
 void PackCodeTile(const int8_t* codes, int64_t tokens, int64_t k, int8_t* tile);

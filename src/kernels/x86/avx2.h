@@ -38,6 +38,7 @@ template <quant::Type kType>
 void UnpackCodes(const std::byte* packed, int64_t n, int8_t* codes);
 void ScaleCodes(const int8_t* codes, float scale, int64_t n, float* y);
 StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes);
+StaticRow QuantizeDynamic(const float* x, int64_t n, int8_t* codes);
 void RoundStatic(float* x, int64_t n, float scale);
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);

@@ -123,6 +123,16 @@ StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) 
   return {.scale = _mm256_movemask_ps(nan) != 0 ? __builtin_nanf("") : scale, .sum = AddLanes(sums)};
 }
 
+StaticRow QuantizeDynamic(const float* x, int64_t n, int8_t* codes) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  __m256 largest = _mm256_set1_ps(kA8Smallest);  // the second operand of maximum: a NaN leaves it alone
+  for (int64_t i = 0; i < n; i += 8)
+    largest = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_maskload_ps(x + i, FirstLanes(n - i))), largest);
+  __m128 four = _mm_max_ps(_mm256_castps256_ps128(largest), _mm256_extractf128_ps(largest, 1));
+  four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return QuantizeStatic(x, n, _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four))) / 127.0f, codes);
+}
+
 void RoundStatic(float* x, int64_t n, float scale) {
   const __m256 step = _mm256_set1_ps(scale);
   int64_t i = 0;
