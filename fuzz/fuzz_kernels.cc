@@ -159,14 +159,15 @@ void ElementWise(Input& input) {
   const int64_t n = input.Size(200);
   const Floats x = input.Floats(n), other = input.Floats(n);
   OnEveryTable([&](const Kernels& table) {
-    Floats normed = x, plain = x, gelu = x, capped = x;
+    Floats normed = x, plain = x, added = x, gelu = x, capped = x;
     std::vector<uint16_t> halves(x.size());
     table.rms_norm(x.data(), other.data(), 1e-6f, n, normed.data());
     table.rms_norm(x.data(), nullptr, 1e-6f, n, plain.data());
+    table.add_rms_norm(other.data(), x.data(), 1e-6f, n, added.data());
     table.gelu_mul(x.data(), other.data(), n, gelu.data());
     table.soft_cap(capped.data(), n, 30.0f);
     table.to_f16(x.data(), n, halves.data());
-    return Answer{.floats = {normed, plain, gelu, capped}, .halves = {halves}, .codes = {}};
+    return Answer{.floats = {normed, plain, added, gelu, capped}, .halves = {halves}, .codes = {}};
   });
 }
 

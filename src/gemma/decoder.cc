@@ -267,11 +267,11 @@ void Decoder::PleBlock(int layer, const Rows& rows) {
   const int64_t width = config.ple_width;
   linear_.SetInput(X(rows), rows.count, config.hidden);
   linear_.Multiply(w.ple_gate, gate_.data());
-  for (int64_t r = 0; r < rows.count; ++r) {
+  context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
     float* gate = gate_.data() + r * width;
     const float* ple = ple_.data() + ((rows.first + r) * config.layer_count() + layer) * width;
     context_.kernels->gelu_mul(gate, ple, width, gate);
-  }
+  });
   linear_.SetInput(gate_.data(), rows.count, width);
   linear_.Multiply(w.ple_projection, delta_.data());
   AddNormedDelta(w.post_ple_norm, rows);
@@ -302,9 +302,8 @@ void Decoder::AddNormedDelta(const Vector& weight, const Rows& rows) {
   const int64_t hidden = model_.config.hidden;
   float* x = X(rows);
   context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
-    float* delta = delta_.data() + r * hidden;
-    context_.kernels->rms_norm(delta, weight.data(), model_.config.norm_epsilon, hidden, delta);
-    for (int64_t i = 0; i < hidden; ++i) x[r * hidden + i] += delta[i];
+    context_.kernels->add_rms_norm(delta_.data() + r * hidden, weight.data(), model_.config.norm_epsilon, hidden,
+                                   x + r * hidden);
   });
 }
 

@@ -126,6 +126,10 @@ TEST_P(AccuracyTest, RmsNorm) {
       ASSERT_NEAR(plain[i], x[i] * scale, 5e-7 * std::fabs(x[i] * scale));
       ASSERT_NEAR(y[i], x[i] * scale * weight[i], 6e-7 * std::fabs(x[i] * scale * weight[i]));
     }
+    std::vector<float> sum = weight, expected = weight;  // any numbers
+    for (size_t i = 0; i < x.size(); ++i) expected[i] += y[i];
+    GetParam()->add_rms_norm(x.data(), weight.data(), 1e-6f, n, sum.data());
+    testing::ExpectSameBits(sum, expected);
     GetParam()->rms_norm(x.data(), weight.data(), 1e-6f, n, x.data());
     testing::ExpectSameBits(x, y);  // in place
   }

@@ -55,6 +55,7 @@ constexpr Kernels ScalarTable() {
   table.pack_codes[Index(Type::kC2)] = reference::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = reference::GemmCodes;
   table.rms_norm = reference::RmsNorm;
+  table.add_rms_norm = reference::AddRmsNorm;
   table.gelu_mul = reference::GeluMul;
   table.soft_cap = reference::SoftCap;
   table.attention_scores = reference::AttentionScores;
@@ -109,6 +110,7 @@ constexpr Kernels Avx2Table() {
   table.pack_codes[Index(Type::kC2)] = avx2::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = avx2::GemmCodes<Type::kC2>;
   table.rms_norm = avx2::RmsNorm;
+  table.add_rms_norm = avx2::AddRmsNorm;
   table.gelu_mul = avx2::GeluMul;
   table.soft_cap = avx2::SoftCap;
   table.attention_scores = avx2::AttentionScores;
@@ -152,6 +154,9 @@ constexpr Kernels Avx512Table() {
   table.gemv_codes[Index(Type::kC2)] = avx512::GemvCodes<Type::kC2>;
   table.pack_codes[Index(Type::kC2)] = avx512::PackCodes<Type::kC2>;
   table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes;
+  table.rms_norm = avx512::RmsNorm;
+  table.add_rms_norm = avx512::AddRmsNorm;
+  table.gelu_mul = avx512::GeluMul;
   table.attention_scores = avx512::AttentionScores;
   table.attention_softmax = avx512::AttentionSoftmax;
   table.attention_mix = avx512::AttentionMix;

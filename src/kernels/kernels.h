@@ -206,6 +206,8 @@ struct Kernels {
   // y = x * (1 / sqrt(mean(x^2) + eps)) [* weight]; the sum of squares is a float dot. weight may be null. In place
   // allowed.
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* y);
+  // x += what rms_norm makes of delta: the end of a block of the decoder.
+  void (*add_rms_norm)(const float* delta, const float* weight, float eps, int64_t n, float* x);
   // out = gelu_tanh(gate) * up. In place allowed.
   // gelu_tanh(z) = z / (1 + exp(-2u)), u = sqrt(2/pi) * (z + 0.044715 z^3).
   void (*gelu_mul)(const float* gate, const float* up, int64_t n, float* out);

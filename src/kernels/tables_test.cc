@@ -215,6 +215,11 @@ TEST_P(TablesTest, ElementWise) {
       Scalar().rms_norm(x.data(), nullptr, 1e-6f, n, b.data());
       testing::ExpectSameBits(a, b);
 
+      a = b = Normal(n + 1);
+      table().add_rms_norm(x.data(), other.data(), 1e-6f, n, a.data());
+      Scalar().add_rms_norm(x.data(), other.data(), 1e-6f, n, b.data());
+      testing::ExpectSameBits(a, b);
+
       std::copy(x.begin(), x.end(), a.begin());
       std::copy(x.begin(), x.end(), b.begin());
       table().soft_cap(a.data(), n, 30.0f);

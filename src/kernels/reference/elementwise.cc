@@ -26,12 +26,21 @@ float Gelu(float z) {
   return z / (1.0f + Exp(minus_2u));
 }
 
+float NormScale(const float* x, float eps, int64_t n) {
+  const auto element = [x](int64_t i) { return x[i]; };
+  return 1.0f / std::sqrt(FloatDot(element, element, n) / static_cast<float>(n) + eps);
+}
+
 }  // namespace
 
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y) {
-  const auto element = [x](int64_t i) { return x[i]; };
-  const float scale = 1.0f / std::sqrt(FloatDot(element, element, n) / static_cast<float>(n) + eps);
+  const float scale = NormScale(x, eps, n);
   for (int64_t i = 0; i < n; ++i) y[i] = weight != nullptr ? x[i] * scale * weight[i] : x[i] * scale;
+}
+
+void AddRmsNorm(const float* delta, const float* weight, float eps, int64_t n, float* x) {
+  const float scale = NormScale(delta, eps, n);
+  for (int64_t i = 0; i < n; ++i) x[i] += delta[i] * scale * weight[i];
 }
 
 void GeluMul(const float* gate, const float* up, int64_t n, float* out) {

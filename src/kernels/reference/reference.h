@@ -42,6 +42,7 @@ void GemmCodes(const S8Panel& w, int64_t rows, const CodeTiles& x, int64_t token
                int64_t y_stride);
 
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);
+void AddRmsNorm(const float* delta, const float* weight, float eps, int64_t n, float* x);
 void GeluMul(const float* gate, const float* up, int64_t n, float* out);
 void SoftCap(float* x, int64_t n, float cap);
 void ToF16(const float* x, int64_t n, uint16_t* y);

@@ -45,6 +45,10 @@ void PanelCodesInterleaved(const CodeRows& w, int64_t rows, int64_t k, const S8P
 void GemvC2Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 void GemvG4Float(const CodeRows& w, int64_t rows, const float* x, int64_t k, float* y);
 
+void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y);
+void AddRmsNorm(const float* delta, const float* weight, float eps, int64_t n, float* x);
+void GeluMul(const float* gate, const float* up, int64_t n, float* out);
+
 void AttentionScores(const float* q, int64_t heads, int64_t d, const KvRows& keys, int64_t n, float* scores);
 void AttentionSoftmax(float* scores, int64_t heads, int64_t n, const float* key_scale, const float* value_scale,
                       const AttentionPart& part);

@@ -27,18 +27,31 @@ CARAT_INLINE __m256 Gelu(__m256 z) {
   return _mm256_div_ps(z, _mm256_add_ps(one, Exp(minus_2u)));
 }
 
+CARAT_INLINE float NormScale(const float* x, float eps, int64_t n) {
+  float squares = 0;
+  FloatTile<1, 1, LoadF32>(x, 0, x, 0, n, &squares, 0);
+  return 1.0f / _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(squares / static_cast<float>(n) + eps)));
+}
+
 }  // namespace
 
 void RmsNorm(const float* x, const float* weight, float eps, int64_t n, float* y) {
-  float squares = 0;
-  FloatTile<1, 1, LoadF32>(x, 0, x, 0, n, &squares, 0);
-  const __m128 mean = _mm_set_ss(squares / static_cast<float>(n) + eps);
-  const __m256 scale = _mm256_set1_ps(1.0f / _mm_cvtss_f32(_mm_sqrt_ss(mean)));
+  const __m256 scale = _mm256_set1_ps(NormScale(x, eps, n));
   for (int64_t i = 0; i < n; i += 8) {
     const __m256i inside = FirstLanes(n - i);
     __m256 value = _mm256_mul_ps(_mm256_maskload_ps(x + i, inside), scale);
     if (weight != nullptr) value = _mm256_mul_ps(value, _mm256_maskload_ps(weight + i, inside));
     _mm256_maskstore_ps(y + i, inside, value);
+  }
+}
+
+void AddRmsNorm(const float* delta, const float* weight, float eps, int64_t n, float* x) {
+  const __m256 scale = _mm256_set1_ps(NormScale(delta, eps, n));
+  for (int64_t i = 0; i < n; i += 8) {
+    const __m256i inside = FirstLanes(n - i);
+    const __m256 value = _mm256_mul_ps(_mm256_mul_ps(_mm256_maskload_ps(delta + i, inside), scale),
+                                       _mm256_maskload_ps(weight + i, inside));
+    _mm256_maskstore_ps(x + i, inside, _mm256_add_ps(_mm256_maskload_ps(x + i, inside), value));
   }
 }
 
