@@ -27,7 +27,9 @@ enum class KvCacheType {
 struct SessionOptions {
   int context = 0;  // most tokens the session can hold; 0: the model's maximum, at most 8192
   KvCacheType kv_type = KvCacheType::kAuto;
-  int batch = 256;  // tokens computed at a time in a prefill; a matter of speed and memory, not of results
+  int batch = 256;           // tokens computed at a time in a prefill; a matter of speed and memory, not of results
+  bool copy_weights = true;  // may decoding copy weights of an engine that is not in_place? Takes some memory more
+  int logit_batch = 16;      // the same for AppendWithLogits, which takes more memory per token; at most `batch` count
   SamplingOptions sampling = {};
   ProgressCallback progress = {};  // for prefills of more than one batch
 };

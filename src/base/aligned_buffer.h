@@ -25,7 +25,7 @@ class AlignedBuffer {
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
   size_t size() const { return size_; }
-  uint64_t resident_bytes() const { return ResidentBytes(data_.get(), size_ * sizeof(T)); }
+  MemoryUse memory() const { return AllocatedUse(data_.get(), size_ * sizeof(T)); }
   // Makes room for `count` elements. What was there before is lost if it has to grow.
   void Reserve(size_t count) {
     if (count <= size_) return;

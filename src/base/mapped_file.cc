@@ -118,4 +118,8 @@ void MappedFile::ExpectRows(std::span<const std::byte> part) const {
   ::madvise(address, end - first, MADV_RANDOM);
 }
 
+void MappedFile::Forget() const {
+  if (data_ != nullptr) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
 }  // namespace carat

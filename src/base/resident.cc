@@ -50,4 +50,15 @@ void ReleaseMapped(const void* begin, size_t size) {
   if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
+uint64_t PageBytes() {
+  const long size = ::sysconf(_SC_PAGESIZE);
+  return size > 0 ? static_cast<uint64_t>(size) : 4096;
+}
+
+MemoryUse AllocatedUse(const void* begin, size_t size) {
+  if (size == 0) return {};
+  // Large pieces get pages of their own, and the allocator's notes stand before them.
+  return {.reserved = RoundUpToPages(size) + PageBytes(), .resident = ResidentBytes(begin, size)};
+}
+
 }  // namespace carat

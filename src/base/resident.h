@@ -1,4 +1,4 @@
-// How much of a range of addresses is in memory.
+// How much memory a range of addresses takes.
 #pragma once
 
 #include <cstddef>
@@ -13,5 +13,22 @@ uint64_t ResidentBytes(const void* begin, size_t size);
 // Lets go of the whole pages inside a range of a shared mapping of a file: they come back from the file when they are
 // looked at. The contents of any other memory would be lost.
 void ReleaseMapped(const void* begin, size_t size);
+
+// Memory that was asked for, and what of it was touched so far.
+struct MemoryUse {
+  uint64_t reserved = 0;  // the most that can become resident, the allocator's own part included
+  uint64_t resident = 0;
+
+  MemoryUse& operator+=(const MemoryUse& other) {
+    reserved += other.reserved;
+    resident += other.resident;
+    return *this;
+  }
+};
+// Of `size` bytes that the allocator gave.
+MemoryUse AllocatedUse(const void* begin, size_t size);
+
+uint64_t PageBytes();
+inline uint64_t RoundUpToPages(uint64_t bytes) { return (bytes + PageBytes() - 1) / PageBytes() * PageBytes(); }
 
 }  // namespace carat

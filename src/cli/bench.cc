@@ -36,7 +36,7 @@ constexpr int kCurvePoints = 64;  // of the limits that are drawn
 
 struct BenchFlags {
   EngineFlags engine;
-  KvCacheType kv_type = KvCacheType::kAuto;
+  MemoryFlags memory;
   std::optional<std::vector<int>> prefill, depths;  // none: as many of the usual ones as the model has positions for
   int decode = 32;
   int reps = 5;
@@ -91,7 +91,10 @@ std::vector<int> Bench::Fitting(std::span<const int> lengths, int more) const {
 }
 
 Result<Session> Bench::NewSession(int context) const {
-  return Session::Create(engine_, {.context = context, .kv_type = flags_.kv_type, .progress = console_.Progress()});
+  TRY_ASSIGN(
+      const SessionOptions options,
+      flags_.memory.Plan(console_, engine_, {.context = context, .logit_batch = 1, .progress = console_.Progress()}));
+  return Session::Create(engine_, options);
 }
 
 // Ids that are in every vocabulary and repeat late: what they are does not matter to the time.
@@ -308,7 +311,7 @@ void AddBench(CLI::App& app, Action& action) {
   auto flags = std::make_shared<BenchFlags>();
   CLI::App* command = app.add_subcommand("bench", "How fast a model runs on this machine");
   flags->engine.AddTo(*command);
-  AddKvType(*command, flags->kv_type);
+  flags->memory.AddTo(*command);
   command
       ->add_option("--prefill", flags->prefill,
                    "Lengths of the prompts that are read, with commas; 0: none; default: 128,512,2048,4096")

@@ -9,11 +9,16 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/byte_size.h"
 #include "base/json.h"
 #include "base/thread_pool.h"
 #include "base/try.h"
+#include "carat/memory_plan.h"
 #include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/plan_text.h"
 #include "cli/proc.h"
 #include "kernels/kernels.h"
 
@@ -27,6 +32,9 @@ constexpr const char* kCompiler = "GCC " __VERSION__;
 #endif
 
 struct DoctorFlags {
+  EngineFlags plan;  // of the model to plan for, if one is named
+  int context = 0;
+  MemoryFlags memory;
   bool json = false;
 };
 
@@ -110,14 +118,57 @@ std::string Describe(const Json& report) {
   return out;
 }
 
+// What some usual contexts take, with the cache type of `plan`.
+Result<std::vector<MemoryPlan>> UsualContexts(const std::shared_ptr<const Engine>& engine, const MemoryPlan& plan) {
+  std::vector<MemoryPlan> plans;
+  for (const int context : {2048, 8192, 32768, 131072}) {
+    if (context > engine->info().max_positions) break;
+    SessionOptions options = plan.session;
+    options.context = context;
+    TRY_ASSIGN(plans.emplace_back(), PlanMemory(engine, options));
+  }
+  return plans;
+}
+
+Status PrintPlan(Console& console, const DoctorFlags& flags) {
+  TRY_ASSIGN(const std::shared_ptr<const Engine> engine, flags.plan.Load(console));
+  SessionOptions options;
+  options.context = flags.context;
+  options.logit_batch = 1;  // as for an answer
+  options.sampling = engine->info().sampling;
+  TRY_ASSIGN(options, flags.memory.Plan(console, engine, options));
+  TRY_ASSIGN(const MemoryPlan plan, PlanMemory(engine, options));
+  TRY_ASSIGN(const std::vector<MemoryPlan> others, UsualContexts(engine, plan));
+  if (flags.json) {
+    Json json = PlanJson(plan, flags.memory.ram_bytes);
+    json["model"] = engine->info().name;
+    json["threads"] = engine->threads();
+    json["contexts"] = Json::array();
+    for (const MemoryPlan& other : others)
+      json["contexts"].push_back({{"context", other.session.context}, {"peak_bytes", other.peak_bytes}});
+    return console.Write(JsonText(json, 2) + "\n");
+  }
+  std::string text = PlanTable(plan, flags.memory.ram_bytes) + "\n";
+  for (const MemoryPlan& other : others)
+    text +=
+        fmt::format("{:<16}{:>13}\n", fmt::format("{} tokens", other.session.context), MegabyteText(other.peak_bytes));
+  return console.Write(text);
+}
+
 }  // namespace
 
 void AddDoctor(CLI::App& app, Action& action) {
   auto flags = std::make_shared<DoctorFlags>();
   CLI::App* command = app.add_subcommand("doctor", "What this machine and this build offer");
+  command->add_option("--plan", flags->plan.model,
+                      "Print instead what a session of this model takes of the memory, part by part");
+  flags->plan.AddSettings(*command);
+  AddContext(*command, flags->context);
+  flags->memory.AddTo(*command);
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {
     action = [flags](Console& console) -> Status {
+      if (!flags->plan.model.empty()) return PrintPlan(console, *flags);
       const Json report = Examine();
       return console.Write(flags->json ? JsonText(report, 2) + "\n" : Describe(report));
     };

@@ -18,6 +18,7 @@ namespace {
 
 struct EvalFlags {
   EngineFlags engine;
+  MemoryFlags memory;
   std::string text_path;
   bool json = false;
 };
@@ -49,10 +50,13 @@ Result<std::vector<TokenId>> ReadTokens(Console& console, const Engine& engine, 
   return tokens;
 }
 
-Result<Prediction> Predict(Console& console, std::shared_ptr<const Engine> engine, std::vector<TokenId> tokens) {
+Result<Prediction> Predict(Console& console, std::shared_ptr<const Engine> engine, const MemoryFlags& memory,
+                           std::vector<TokenId> tokens) {
   SessionOptions options;
   options.context = static_cast<int>(tokens.size() - 1);
+  options.logit_batch = options.batch;
   options.progress = console.Progress();
+  TRY_ASSIGN(options, memory.Plan(console, engine, options));
   TRY_ASSIGN(Session session, Session::Create(std::move(engine), options));
   const auto vocabulary = static_cast<size_t>(session.engine().info().vocabulary);
   Prediction prediction;
@@ -97,7 +101,7 @@ Result<std::string> AsText(const Engine& engine, const Prediction& it) {
 Status Eval(Console& console, const EvalFlags& flags) {
   TRY_ASSIGN(const std::shared_ptr<const Engine> engine, flags.engine.Load(console));
   TRY_ASSIGN(std::vector<TokenId> tokens, ReadTokens(console, *engine, flags.text_path));
-  TRY_ASSIGN(const Prediction prediction, Predict(console, engine, std::move(tokens)));
+  TRY_ASSIGN(const Prediction prediction, Predict(console, engine, flags.memory, std::move(tokens)));
   if (flags.json) return console.Write(AsJson(prediction));
   TRY_ASSIGN(const std::string text, AsText(*engine, prediction));
   return console.WriteUntrusted(text);
@@ -109,6 +113,7 @@ void AddEval(CLI::App& app, Action& action) {
   auto flags = std::make_shared<EvalFlags>();
   CLI::App* command = app.add_subcommand("eval", "How well a model predicts a text");
   flags->engine.AddTo(*command);
+  flags->memory.AddTo(*command);
   command
       ->add_option("--logprobs", flags->text_path,
                    "A text file (-: stdin): print the log-probability of each of its tokens, and the perplexity")

@@ -1,5 +1,6 @@
 // The `carat` command: parses the arguments, runs one command, turns its status into an exit code.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <exception>
@@ -71,6 +72,9 @@ int Main(Console& console, int argc, char** argv) {
 }  // namespace carat::cli
 
 int main(int argc, char** argv) {
+  // Memory of this size goes back to the system when it is freed. By itself the allocator learns to keep ever larger
+  // pieces, and --ram would pay for what loading a tokenizer took.
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
   carat::cli::Console console;
   try {
     return carat::cli::Main(console, argc, argv);

@@ -15,7 +15,10 @@
 #include <system_error>
 #include <utility>
 
+#include "base/byte_size.h"
 #include "base/try.h"
+#include "carat/memory_plan.h"
+#include "cli/plan_text.h"
 
 namespace carat::cli {
 
@@ -57,6 +60,10 @@ void EngineFlags::AddTo(CLI::App& command) {
   command.add_option("MODEL", model, "A .gguf file (the first of a split set) or a Hugging Face folder")
       ->required()
       ->envname("CARAT_MODEL");
+  AddSettings(command);
+}
+
+void EngineFlags::AddSettings(CLI::App& command) {
   command.add_option("--threads", threads, "Threads that compute; 0: one per processor")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -78,7 +85,27 @@ Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const 
   return Engine::Load(model, options);
 }
 
-void AddKvType(CLI::App& command, KvCacheType& kv_type) {
+void AddContext(CLI::App& command, int& context) {
+  command
+      .add_option("--context", context,
+                  "Most tokens of the whole conversation; 0: what the model was made for, at most 8192, or with --ram "
+                  "what fits")
+      ->check(AtLeastZero());
+}
+
+void MemoryFlags::AddTo(CLI::App& command) {
+  command
+      .add_option_function<std::string>(
+          "--ram",
+          [this](const std::string& text) {
+            const auto bytes = ParseByteSize(text);
+            if (!bytes) throw CLI::ValidationError("--ram", bytes.error().message);
+            ram_bytes = *bytes;
+          },
+          "Most memory to take, as 1500MB, 1.5GB or 1400MiB: decides on context, cache type and batch where they are "
+          "left "
+          "open, or refuses (`carat doctor --plan`)")
+      ->type_name("SIZE");
   const std::map<std::string, KvCacheType> kv_types = {{"auto", KvCacheType::kAuto},
                                                        {"f32", KvCacheType::kF32},
                                                        {"f16", KvCacheType::kF16},
@@ -96,12 +123,22 @@ void AddKvType(CLI::App& command, KvCacheType& kv_type) {
           "TYPE"));
 }
 
+Result<SessionOptions> MemoryFlags::Plan(Console& console, const std::shared_ptr<const Engine>& engine,
+                                         SessionOptions options) const {
+  options.kv_type = kv_type;
+  if (!ram_bytes) return options;
+  const auto plan = PlanMemory(engine, options, ram_bytes);
+  if (!plan && plan.error().code == ErrorCode::kDoesNotFit) {
+    TRY_ASSIGN(const MemoryPlan smallest, SmallestMemoryPlan(engine, options));
+    console.Note(PlanTable(smallest, ram_bytes));
+  }
+  TRY(plan);
+  return plan->session;
+}
+
 void SessionFlags::AddTo(CLI::App& command) {
-  command
-      .add_option("--context", context,
-                  "Most tokens of the whole conversation; 0: what the model was made for, at most 8192")
-      ->check(AtLeastZero());
-  AddKvType(command, kv_type);
+  AddContext(command, context);
+  memory.AddTo(command);
   command.add_option("--temperature", temperature,
                      "0: always the likeliest token. Default of this and the next: the model's");
   command.add_option("--top-k", top_k, "Choose among the k likeliest tokens; 0: off");
@@ -130,9 +167,10 @@ SamplingOptions SessionFlags::Sampling(const ModelInfo& info) const {
 Result<Session> SessionFlags::Create(Console& console, std::shared_ptr<const Engine> engine) const {
   SessionOptions options;
   options.context = context;
-  options.kv_type = kv_type;
+  options.logit_batch = 1;  // nothing is asked about a prompt but what comes next
   options.sampling = Sampling(engine->info());
   options.progress = console.Progress();
+  TRY_ASSIGN(options, memory.Plan(console, engine, options));
   return Session::Create(std::move(engine), options);
 }
 

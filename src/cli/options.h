@@ -21,15 +21,27 @@ struct EngineFlags {
   bool exact = false;
 
   void AddTo(CLI::App& command);
+  void AddSettings(CLI::App& command);  // all but MODEL
   // Loads the model, with a progress bar.
   Result<std::shared_ptr<const Engine>> Load(Console& console) const;
 };
 
-// --context --kv-type --temperature --top-k --top-p --min-p --repetition-penalty --frequency-penalty --presence-penalty
-// --seed
+// --ram --kv-type: what decides on the memory of a session.
+struct MemoryFlags {
+  std::optional<uint64_t> ram_bytes;
+  KvCacheType kv_type = KvCacheType::kAuto;
+
+  void AddTo(CLI::App& command);
+  // `options` with what these flags decide on. Error: kDoesNotFit, behind a table on stderr.
+  Result<SessionOptions> Plan(Console& console, const std::shared_ptr<const Engine>& engine,
+                              SessionOptions options) const;
+};
+
+// --context --ram --kv-type --temperature --top-k --top-p --min-p --repetition-penalty --frequency-penalty
+// --presence-penalty --seed
 struct SessionFlags {
   int context = 0;
-  KvCacheType kv_type = KvCacheType::kAuto;
+  MemoryFlags memory;
   std::optional<float> temperature, top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty;
   std::optional<int> top_k;
   std::optional<uint64_t> seed;
@@ -46,8 +58,8 @@ std::optional<std::string> TakeModelFromEnvironment(std::string& model);
 // Is `word` a model rather than the first word of a text? A file or folder, or a name that can only be meant as one.
 bool LooksLikeModel(const std::string& word);
 
-// --kv-type
-void AddKvType(CLI::App& command, KvCacheType& kv_type);
+// --context
+void AddContext(CLI::App& command, int& context);
 
 // For counts: CLI11's own check names a range of 300 digits.
 CLI::Validator AtLeastZero();

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/mapped_file.h"
+#include "base/process_memory.h"
 #include "base/resident.h"
 #include "base/try.h"
 #include "engine/defaults.h"
@@ -97,6 +98,9 @@ Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& 
     if (impl->model.HeadIsEmbedding()) impl->model.embedding.copy = impl->model.head.copy;
   }
   TRY_ASSIGN(impl->info, Describe(*impl));
+  impl->weight_pages = WeightPages(impl->model);
+  KeepOnly(impl->weight_pages, impl->checkpoint.files());
+  ReturnFreedMemory();  // what reading the tokenizer took
   impl->load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!report(3)) return interrupted();
   return std::make_shared<const Engine>(std::move(impl));

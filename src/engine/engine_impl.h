@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "carat/engine.h"
+#include "engine/weight_pages.h"
 #include "formats/checkpoint.h"
 #include "gemma/model.h"
 #include "ops/context.h"
@@ -21,6 +22,7 @@ struct Engine::Impl {
   std::optional<text::Tokenizer> tokenizer;
   gemma::Model model;
   ops::InterleavedWeights copies;  // of matrices of the model
+  PageRanges weight_pages;
   std::unique_ptr<ThreadPool> pool;
   ops::Context context;
   ModelInfo info;

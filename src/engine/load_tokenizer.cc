@@ -130,7 +130,7 @@ Result<std::optional<text::Tokenizer>> FromFolder(const formats::HfFolder& folde
 Result<std::optional<text::Tokenizer>> TokenizerFromGguf(const GgufMetadata& metadata) {
   TRY_ASSIGN(const std::optional<Family> family, FindFamily(metadata));
   if (!family) return std::nullopt;
-  TRY_ASSIGN(const std::span<const std::string_view> tokens, metadata.Strings("tokenizer.ggml.tokens"));
+  TRY_ASSIGN(const std::vector<std::string_view> tokens, metadata.Strings("tokenizer.ggml.tokens"));
   const auto count = static_cast<int64_t>(tokens.size());
   std::vector<int64_t> types(tokens.size(), kNormal);
   if (metadata.Find("tokenizer.ggml.token_type") != nullptr) {
@@ -160,7 +160,7 @@ Result<std::optional<text::Tokenizer>> TokenizerFromGguf(const GgufMetadata& met
     *id = static_cast<TokenId>(value);
   }
   if (metadata.Find("tokenizer.ggml.merges") != nullptr) {
-    TRY_ASSIGN(const std::span<const std::string_view> lines, metadata.Strings("tokenizer.ggml.merges"));
+    TRY_ASSIGN(const std::vector<std::string_view> lines, metadata.Strings("tokenizer.ggml.merges"));
     TRY_ASSIGN(spec.merges, SplitMerges(lines, metadata.file_name));
     spec.allow_placeholder_merges = true;
   }

@@ -35,18 +35,27 @@ Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const Sess
                                        std::to_string(max_positions));
   if (options.batch < 1 || options.batch > 65536)
     return Fail(ErrorCode::kUsage, "a batch of " + std::to_string(options.batch) + " tokens; 1 to 65536 would work");
+  if (options.logit_batch < 1)
+    return Fail(ErrorCode::kUsage,
+                "a batch of " + std::to_string(options.logit_batch) + " tokens with logits; 1 and more would work");
   TRY(sample::CheckSampling(options.sampling));
   auto impl = std::make_unique<Impl>(options.sampling);
   impl->engine = std::move(engine);
   impl->progress = options.progress;
   impl->context = context;
   impl->batch = std::min(options.batch, context);
+  impl->logit_batch = std::min(options.logit_batch, impl->batch);
   const Engine::Impl& parts = impl->engine->impl();
   const kernels::KvType kv_type = ChooseKvType(options.kv_type, parts);
   TRY_ASSIGN(impl->decoder, gemma::Decoder::Create(parts.model, parts.context,
-                                                   {.kv_type = kv_type, .context = context, .max_batch = impl->batch}));
+                                                   {.kv_type = kv_type,
+                                                    .context = context,
+                                                    .max_batch = impl->batch,
+                                                    .copy_weights = options.copy_weights,
+                                                    .max_keep = impl->logit_batch}));
   impl->logits.Reserve(static_cast<size_t>(parts.model.config.vocabulary));
-  impl->tokens.reserve(static_cast<size_t>(context));
+  for (std::vector<TokenId>* ids : {&impl->tokens, &impl->queue}) ids->reserve(static_cast<size_t>(context));
+  impl->sampler.Reserve(static_cast<size_t>(parts.model.config.vocabulary));
   return Session(std::move(impl));
 }
 
@@ -54,6 +63,14 @@ Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
+
+MemoryUse Session::Impl::Scratch() const {
+  MemoryUse use = decoder->scratch();
+  use += logits.memory();
+  for (const std::vector<TokenId>* ids : {&tokens, &queue})
+    use += AllocatedUse(ids->data(), ids->capacity() * sizeof(TokenId));
+  return use += sampler.memory();
+}
 
 Status Session::Impl::CheckAppend(std::span<const TokenId> ids) const {
   const int64_t vocabulary = engine->impl().model.config.vocabulary;
@@ -72,11 +89,10 @@ Status Session::Impl::CheckAppend(std::span<const TokenId> ids) const {
 Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
                           const std::function<void(int64_t first, int64_t count)>& on_rows) {
   logits_valid = hidden_valid = false;
-  const size_t total = ids.size();
+  const size_t total = ids.size(), most = static_cast<size_t>(all_rows ? logit_batch : batch);
   // True if the work is to go on.
   const auto report = [&](size_t done) {
-    return !progress || total <= static_cast<size_t>(batch) ||
-           progress({.stage = "prefill", .done = done, .total = total});
+    return !progress || total <= most || progress({.stage = "prefill", .done = done, .total = total});
   };
   const auto interrupted = [total](size_t done) {
     return Fail(ErrorCode::kInterrupted, "the prompt was interrupted after " + std::to_string(done) + " of " +
@@ -84,7 +100,7 @@ Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gem
   };
   if (!report(0)) return interrupted(0);
   for (size_t done = 0; done < total;) {
-    const size_t count = std::min(total - done, static_cast<size_t>(batch));
+    const size_t count = std::min(total - done, most);
     const bool last = done + count == total;
     const int keep = all_rows ? static_cast<int>(count) : (last ? 1 : 0);
     const gemma::Segment segment = {.ids = ids.subspan(done, count), .soft = {}};
@@ -111,11 +127,11 @@ Status Session::Append(std::span<const TokenId> ids) {
   TRY(it.CheckAppend(ids));
   if (!it.last_waits()) return it.Run(ids, /*all_rows=*/false, {}, {});
   const TokenId waiting = it.tokens.back();
-  std::vector<TokenId> all = {waiting};
-  all.insert(all.end(), ids.begin(), ids.end());
+  it.queue.assign(1, waiting);
+  it.queue.insert(it.queue.end(), ids.begin(), ids.end());
   it.tokens.pop_back();
   const size_t computed = it.tokens.size();
-  Status status = it.Run(all, /*all_rows=*/false, {}, {});
+  Status status = it.Run(it.queue, /*all_rows=*/false, {}, {});
   if (it.tokens.size() == computed) it.tokens.push_back(waiting);  // interrupted: it waits on
   return status;
 }
@@ -183,7 +199,7 @@ const SamplingOptions& Session::sampling() const { return impl_->sampler.options
 uint64_t Session::seed() const { return impl_->sampler.seed(); }
 void Session::set_progress(ProgressCallback progress) { impl_->progress = std::move(progress); }
 uint64_t Session::kv_bytes() const { return impl_->decoder->cache().resident_bytes(); }
-uint64_t Session::scratch_bytes() const { return impl_->decoder->scratch_bytes() + impl_->logits.resident_bytes(); }
+uint64_t Session::scratch_bytes() const { return impl_->Scratch().resident; }
 
 Status Session::set_sampling(const SamplingOptions& options) {
   TRY(sample::CheckSampling(options));

@@ -18,8 +18,9 @@ struct Session::Impl {
   explicit Impl(const SamplingOptions& sampling) : sampler(sampling) {}
 
   Status CheckAppend(std::span<const TokenId> ids) const;
-  // Appends checked tokens in batches. Of each batch all rows are kept (`all_rows`), or of the last batch the last row.
-  // on_rows, if given, is called after each batch: `count` rows of decoder->hidden() are those of ids[first ...].
+  // Appends checked tokens in batches, of logit_batch tokens if all rows are wanted. Of each batch all rows are kept
+  // (`all_rows`), or of the last batch the last row. on_rows, if given, is called after each batch: `count` rows of
+  // decoder->hidden() are those of ids[first ...].
   Status Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
              const std::function<void(int64_t first, int64_t count)>& on_rows);
 
@@ -27,9 +28,13 @@ struct Session::Impl {
   Status AppendForLater(TokenId id);
   bool last_waits() const { return static_cast<int64_t>(tokens.size()) > decoder->cache().length(); }
 
+  // For everything but keys and values.
+  MemoryUse Scratch() const;
+
   std::shared_ptr<const Engine> engine;
   std::unique_ptr<gemma::Decoder> decoder;
   std::vector<TokenId> tokens;  // the cache has all of them, or all but the last
+  std::vector<TokenId> queue;   // a token that waited, and what comes behind it
   sample::Sampler sampler;
   ProgressCallback progress;
   AlignedBuffer<float> logits;  // [vocabulary]
@@ -37,6 +42,7 @@ struct Session::Impl {
   bool logits_valid = false;
   int context = 0;
   int batch = 0;
+  int logit_batch = 0;  // at most `batch`
 };
 
 }  // namespace carat

@@ -53,6 +53,7 @@ Result<Session> CreateSession(std::shared_ptr<const Engine> engine, size_t token
   SessionOptions session;
   session.context = static_cast<int>(tokens + computed);
   session.batch = options.chunk == 0 ? static_cast<int>(tokens) : options.chunk;
+  session.logit_batch = session.batch;
   session.kv_type = options.kv_type;
   session.sampling = {.temperature = 0};
   session.progress = options.progress;

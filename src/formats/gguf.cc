@@ -133,7 +133,7 @@ Status GgufParser::ParseEntry(uint64_t index) {
   TRY_ASSIGN(const std::string_view key, ReadString(kMaxKeyBytes, where.c_str()));
   if (!IsName(key)) return FailHere(where + " has an empty or broken key");
   TRY_ASSIGN(const uint32_t type, Read<uint32_t>(where.c_str()));
-  GgufValue value = {.type = static_cast<GgufType>(type), .bytes = {}, .strings = {}};
+  GgufValue value = {.type = static_cast<GgufType>(type), .bytes = {}};
   if (value.type == GgufType::kString) {
     TRY_ASSIGN(const std::string_view text, ReadString(kMaxStringBytes, where.c_str()));
     value.bytes = std::as_bytes(std::span(text));
@@ -165,11 +165,7 @@ Status GgufParser::ParseArray(std::string_view key, GgufValue& value) {
     return FailHere(where + " claims " + std::to_string(value.count) + " elements, more than the file can hold");
   const uint64_t begin = position;
   if (strings) {
-    value.strings.reserve(value.count);
-    for (uint64_t i = 0; i < value.count; ++i) {
-      TRY_ASSIGN(const std::string_view text, ReadString(kMaxStringBytes, where.c_str()));
-      value.strings.push_back(text);
-    }
+    for (uint64_t i = 0; i < value.count; ++i) TRY(ReadString(kMaxStringBytes, where.c_str()));
   } else {
     position += value.count * size;
   }

@@ -23,8 +23,7 @@ struct GgufValue {
   GgufType type = GgufType::kU8;          // of the value; kArray for arrays
   GgufType element_type = GgufType::kU8;  // arrays only
   uint64_t count = 1;                     // arrays: elements
-  std::span<const std::byte> bytes;       // payload; strings without their length; arrays: packed elements
-  std::vector<std::string_view> strings;  // arrays of strings
+  std::span<const std::byte> bytes;       // payload; strings without their length, but with it in arrays
 };
 
 // Typed look-ups. A key that is there with another type, or a number out of range, is an error (kBadModel) that names
@@ -38,7 +37,8 @@ class GgufMetadata {
   Result<int64_t> Integer(std::string_view key, int64_t min, int64_t max) const;
   Result<double> Float(std::string_view key) const;  // finite
   Result<bool> Bool(std::string_view key) const;
-  Result<std::span<const std::string_view>> Strings(std::string_view key) const;
+  // Made anew for each call: those of a vocabulary and its merges take as much memory as a small model.
+  Result<std::vector<std::string_view>> Strings(std::string_view key) const;
   // Arrays of any integer width, bool or float; a scalar is taken as an array of one.
   Result<std::vector<int64_t>> Integers(std::string_view key, int64_t min, int64_t max) const;
   Result<std::vector<double>> Floats(std::string_view key) const;

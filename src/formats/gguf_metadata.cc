@@ -129,12 +129,21 @@ Result<bool> GgufMetadata::Bool(std::string_view key) const {
   return Load<uint8_t>(value->bytes, 0) != 0;
 }
 
-Result<std::span<const std::string_view>> GgufMetadata::Strings(std::string_view key) const {
+Result<std::vector<std::string_view>> GgufMetadata::Strings(std::string_view key) const {
   const Lookup lookup(*this, key);
   TRY_ASSIGN(const GgufValue* value, lookup.Require());
   if (value->type != GgufType::kArray || value->element_type != GgufType::kString)
     return lookup.FailType("an array of strings");
-  return std::span<const std::string_view>(value->strings);
+  std::vector<std::string_view> strings;
+  strings.reserve(value->count);
+  const std::byte* at = value->bytes.data();  // of a length and the characters behind it, which the parser has checked
+  for (uint64_t i = 0; i < value->count; ++i) {
+    uint64_t length = 0;
+    std::memcpy(&length, at, sizeof(length));
+    strings.emplace_back(reinterpret_cast<const char*>(at) + sizeof(length), length);
+    at += sizeof(length) + length;
+  }
+  return strings;
 }
 
 Result<std::vector<int64_t>> GgufMetadata::Integers(std::string_view key, int64_t min, int64_t max) const {

@@ -36,23 +36,49 @@ class Census {
   std::vector<WeightShare> shares_;
 };
 
+enum class Use { kAll, kRows };  // what a token reads of a matrix
+
+// visit(role, matrix, use, layer or -1), in the order in which a token meets them.
+template <typename Visit>
+void ForEachMatrix(const Model& model, const Visit& visit) {
+  const bool tied = model.HeadIsEmbedding();
+  if (!tied) visit("embedding", model.embedding, Use::kRows, -1);
+  if (model.config.ple_width > 0) visit("ple table", model.ple_table.matrix(), Use::kRows, -1);
+  visit("ple context", model.ple_context, Use::kAll, -1);
+  for (int i = 0; i < model.config.layer_count(); ++i) {
+    const LayerWeights& layer = model.layers[static_cast<size_t>(i)];
+    for (const ops::Matrix* matrix : {&layer.q, &layer.k, &layer.v, &layer.o})
+      visit("attention", *matrix, Use::kAll, i);
+    for (const ops::Matrix* matrix : {&layer.gate, &layer.up, &layer.down}) visit("mlp", *matrix, Use::kAll, i);
+    visit("ple gate", layer.ple_gate, Use::kAll, i);
+    visit("ple projection", layer.ple_projection, Use::kAll, i);
+  }
+  visit(tied ? "embedding and head" : "head", model.head, Use::kAll, -1);
+}
+
 }  // namespace
 
 std::vector<WeightShare> TakeCensus(const Model& model) {
   Census census;
-  const bool tied = model.HeadIsEmbedding();
-  if (!tied) census.AddTable("embedding", model.embedding);
-  if (model.config.ple_width > 0) census.AddTable("ple table", model.ple_table.matrix());
-  census.Add("ple context", model.ple_context);
-  for (int i = 0; i < model.config.layer_count(); ++i) {
-    const LayerWeights& layer = model.layers[static_cast<size_t>(i)];
-    for (const ops::Matrix* matrix : {&layer.q, &layer.k, &layer.v, &layer.o}) census.Add("attention", *matrix, i);
-    for (const ops::Matrix* matrix : {&layer.gate, &layer.up, &layer.down}) census.Add("mlp", *matrix, i);
-    census.Add("ple gate", layer.ple_gate, i);
-    census.Add("ple projection", layer.ple_projection, i);
-  }
-  census.Add(tied ? "embedding and head" : "head", model.head);
+  ForEachMatrix(model, [&](std::string_view role, const ops::Matrix& matrix, Use use, int layer) {
+    if (use == Use::kRows) {
+      census.AddTable(role, matrix);
+    } else {
+      census.Add(role, matrix, layer);
+    }
+  });
   return census.Take();
+}
+
+std::vector<std::span<const std::byte>> WeightBytes(const Model& model) {
+  std::vector<std::span<const std::byte>> bytes;
+  ForEachMatrix(model, [&](std::string_view /*role*/, const ops::Matrix& matrix, Use use, int /*layer*/) {
+    if (use == Use::kRows || matrix.empty()) return;
+    bytes.emplace_back(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes));
+    if (matrix.scales.data != nullptr)
+      bytes.emplace_back(matrix.scales.data, static_cast<size_t>(matrix.rows * matrix.scales.row_bytes));
+  });
+  return bytes;
 }
 
 }  // namespace carat::gemma

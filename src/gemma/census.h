@@ -1,7 +1,9 @@
 // Where the bytes of a model are: its matrices by role and type.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -22,5 +24,9 @@ struct WeightShare {
 
 // In the order in which a token meets them.
 std::vector<WeightShare> TakeCensus(const Model& model);
+
+// Where the weights lie that every decoded token reads, their scales included. Tables that are read by rows are not
+// among them.
+std::vector<std::span<const std::byte>> WeightBytes(const Model& model);
 
 }  // namespace carat::gemma

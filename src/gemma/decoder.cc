@@ -1,6 +1,7 @@
 #include "gemma/decoder.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -21,9 +22,11 @@ struct Widths {
   int64_t q = 0, kv = 0, ff = 0, head_dim = 0;
 };
 
-Widths Widest(const DecoderConfig& config) {
+// Of layers begin .. end-1.
+Widths Widest(const DecoderConfig& config, int begin, int end) {
   Widths widest;
-  for (const LayerConfig& layer : config.layers) {
+  for (int index = begin; index < end; ++index) {
+    const LayerConfig& layer = config.layers[static_cast<size_t>(index)];
     widest.q = std::max(widest.q, int64_t{config.query_heads} * layer.head_dim);
     widest.kv = std::max(widest.kv, int64_t{layer.kv_heads} * layer.head_dim);
     widest.ff = std::max(widest.ff, int64_t{layer.ff_width});
@@ -32,16 +35,21 @@ Widths Widest(const DecoderConfig& config) {
   return widest;
 }
 
-void ReserveProducts(const Model& model, int64_t max_batch, ops::Linear& linear) {
-  const auto reserve = [&](const ops::Matrix& w) {
-    if (!w.empty()) linear.Reserve(w, max_batch);
+// All tokens of a batch pass the layers below `last_owner`, and write its K and V; what comes then is for `kept` ones.
+void ReserveProducts(const Model& model, int64_t tokens, int64_t kept, ops::Linear& linear) {
+  const auto reserve = [&](const ops::Matrix& w, int64_t rows) {
+    if (!w.empty()) linear.Reserve(w, rows);
   };
-  for (const LayerWeights& layer : model.layers)
-    for (const ops::Matrix* w : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down,
-                                 &layer.ple_gate, &layer.ple_projection})
-      reserve(*w);
-  reserve(model.ple_context);
-  reserve(model.head);
+  const int last_owner = model.config.LastOwner();
+  for (int index = 0; index < model.config.layer_count(); ++index) {
+    const LayerWeights& layer = model.layers[static_cast<size_t>(index)];
+    for (const ops::Matrix* w : {&layer.k, &layer.v}) reserve(*w, tokens);
+    for (const ops::Matrix* w :
+         {&layer.q, &layer.o, &layer.gate, &layer.up, &layer.down, &layer.ple_gate, &layer.ple_projection})
+      reserve(*w, index < last_owner ? tokens : kept);
+  }
+  reserve(model.ple_context, tokens);
+  reserve(model.head, kept);
 }
 
 int64_t CountTokens(std::span<const Segment> segments, int64_t hidden) {
@@ -58,23 +66,25 @@ int64_t CountTokens(std::span<const Segment> segments, int64_t hidden) {
 Status Decoder::Run(std::span<const Segment> segments, int keep, const TraceSink& trace) {
   const DecoderConfig& config = model_.config;
   const int64_t tokens = CountTokens(segments, config.hidden);
-  CHECK(tokens <= options_.max_batch && keep <= tokens && cache_.length() + tokens <= options_.context);
+  CHECK(tokens <= options_.max_batch && keep <= std::min<int64_t>(tokens, options_.max_keep) &&
+        cache_.length() + tokens <= options_.context);
   const auto show = [&](const std::string& name, const float* values, std::initializer_list<int64_t> shape) {
     if (trace) trace(name, {shape.begin(), shape.size()}, values);
   };
 
   first_position_ = cache_.length();
+  first_kept_ = tokens - keep;
   sliding_rope_.Fill(config.sliding_rope, first_position_, tokens);
   global_rope_.Fill(config.global_rope, first_position_, tokens);
   TRY(Embed(segments));
   show("embed", x_.data(), {tokens, config.hidden});
   if (config.ple_width > 0) {
     TRY(PerLayerInputs(segments, tokens, keep));
-    if (keep == tokens) show("ple", ple_.data(), {tokens, config.layer_count(), config.ple_width});
+    if (trace && keep == tokens) ShowPle(trace, tokens);
   }
 
   cache_.WillWrite(tokens);
-  linear_.AllowCopies(tokens == 1 ? kCopiedPerToken : 0);  // a prompt does not wait for copies
+  linear_.AllowCopies(tokens == 1 && options_.copy_weights ? kCopiedPerToken : 0);  // a prompt does not wait for copies
   Rows rows = {.first = 0, .count = tokens};
   const int last_owner = config.LastOwner();
   for (int layer = 0; layer < config.layer_count(); ++layer) {
@@ -135,13 +145,12 @@ Status Decoder::PerLayerInputs(std::span<const Segment> segments, int64_t tokens
   const int64_t hidden = config.hidden;
   const int64_t row = int64_t{config.layer_count()} * config.ple_width;
   const int64_t below = int64_t{config.LastOwner()} * config.ple_width;  // slices of the layers that every token passes
-  const int64_t first_kept = tokens - keep;
 
   linear_.SetInput(x_.data(), tokens, hidden);
-  if (below > 0) linear_.Multiply(model_.ple_context.Rows(0, below), ple_.data(), row);
+  if (below > 0) linear_.Multiply(model_.ple_context.Rows(0, below), ple_.data());
   if (keep > 0) {
-    linear_.SetInput(x_.data() + first_kept * hidden, keep, hidden);
-    linear_.Multiply(model_.ple_context.Rows(below, row), ple_.data() + first_kept * row + below, row);
+    linear_.SetInput(x_.data() + first_kept_ * hidden, keep, hidden);
+    linear_.Multiply(model_.ple_context.Rows(below, row), kept_ple_.data());
   }
 
   // The ids of the batch, the pad id for soft tokens, segment by segment.
@@ -153,7 +162,7 @@ Status Decoder::PerLayerInputs(std::span<const Segment> segments, int64_t tokens
     context_.pool->ParallelFor(count, [&](int64_t index, int worker) {
       const int64_t id = segment.ids.empty() ? config.ple_pad_id : segment.ids[static_cast<size_t>(index)];
       const int64_t t = begin + index;
-      const int64_t layers = t >= first_kept ? config.layer_count() : config.LastOwner();
+      const int64_t layers = t >= first_kept_ ? config.layer_count() : config.LastOwner();
       Status row_status = PerLayerInputRow(t, id, layers, worker);
       if (!row_status && !failed.exchange(true)) status = std::move(row_status);
     });
@@ -176,13 +185,31 @@ Status Decoder::PerLayerInputRow(int64_t row, int64_t id, int64_t layers, int wo
   const auto context_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.hidden)));
   const auto half_scale = static_cast<float>(std::sqrt(0.5));
   for (int64_t layer = 0; layer < layers; ++layer) {
-    float* slice = ple_.data() + row * all + layer * width;
+    float* slice = Ple(row, layer);
     const float* token = table_row + layer * width;
     for (int64_t i = 0; i < width; ++i) slice[i] *= context_scale;
     context_.kernels->rms_norm(slice, model_.ple_context_norm.data(), config.norm_epsilon, width, slice);
     for (int64_t i = 0; i < width; ++i) slice[i] = (slice[i] + token[i]) * half_scale;
   }
   return {};
+}
+
+float* Decoder::Ple(int64_t row, int64_t layer) {
+  const DecoderConfig& config = model_.config;
+  const int64_t below = config.LastOwner();
+  const int64_t slice =
+      layer < below ? row * below + layer : (row - first_kept_) * (config.layer_count() - below) + layer - below;
+  return (layer < below ? ple_ : kept_ple_).data() + slice * config.ple_width;
+}
+
+// As the dumps have it: [tokens, L, P].
+void Decoder::ShowPle(const TraceSink& trace, int64_t tokens) {
+  const DecoderConfig& config = model_.config;
+  std::vector<float> all;
+  for (int64_t row = 0; row < tokens; ++row)
+    for (int64_t layer = 0; layer < config.layer_count(); ++layer)
+      all.insert(all.end(), Ple(row, layer), Ple(row, layer) + config.ple_width);
+  trace("ple", std::array{tokens, int64_t{config.layer_count()}, config.ple_width}, all.data());
 }
 
 // K = RoPE(RMSNorm(Wk a)), V = RMSNorm(Wv a) per head, into the cache; a is the normed residual stream.
@@ -269,8 +296,7 @@ void Decoder::PleBlock(int layer, const Rows& rows) {
   linear_.Multiply(w.ple_gate, gate_.data());
   context_.pool->ParallelFor(rows.count, [&](int64_t r, int) {
     float* gate = gate_.data() + r * width;
-    const float* ple = ple_.data() + ((rows.first + r) * config.layer_count() + layer) * width;
-    context_.kernels->gelu_mul(gate, ple, width, gate);
+    context_.kernels->gelu_mul(gate, Ple(rows.first + r, layer), width, gate);
   });
   linear_.SetInput(gate_.data(), rows.count, width);
   linear_.Multiply(w.ple_projection, delta_.data());
@@ -307,20 +333,22 @@ void Decoder::AddNormedDelta(const Vector& weight, const Rows& rows) {
   });
 }
 
-uint64_t Decoder::scratch_bytes() const {
-  uint64_t bytes = linear_.scratch_bytes() + attention_.scratch_bytes() + sliding_rope_.scratch_bytes() +
-                   global_rope_.scratch_bytes();
-  for (const auto* buffer : {&x_, &normed_, &delta_, &ple_, &q_, &mixed_, &k_, &v_, &gate_, &up_, &hidden_})
-    bytes += buffer->resident_bytes();
-  bytes += embedding_row_.resident_bytes();
-  for (const AlignedBuffer<std::byte>& row : ple_rows_) bytes += row.resident_bytes();
-  for (const AlignedBuffer<float>& row : ple_floats_) bytes += row.resident_bytes();
-  return bytes;
+MemoryUse Decoder::scratch() const {
+  MemoryUse use;
+  for (const MemoryUse& part :
+       {linear_.scratch(), attention_.scratch(), sliding_rope_.scratch(), global_rope_.scratch()})
+    use += part;
+  for (const auto* buffer : {&x_, &normed_, &delta_, &ple_, &kept_ple_, &q_, &mixed_, &k_, &v_, &gate_, &up_, &hidden_})
+    use += buffer->memory();
+  use += embedding_row_.memory();
+  for (const AlignedBuffer<std::byte>& row : ple_rows_) use += row.memory();
+  for (const AlignedBuffer<float>& row : ple_floats_) use += row.memory();
+  return use;
 }
 
 Result<std::unique_ptr<Decoder>> Decoder::Create(const Model& model, const ops::Context& context,
                                                  const DecoderOptions& options) {
-  CHECK(options.context > 0 && options.max_batch > 0);
+  CHECK(options.context > 0 && options.max_batch > 0 && options.max_keep > 0);
   std::vector<KvScales> scales;
   scales.reserve(model.layers.size());
   for (const LayerWeights& layer : model.layers) scales.push_back(layer.cache_scales);
@@ -334,26 +362,32 @@ Decoder::Decoder(const Model& model, const ops::Context& context, const DecoderO
       options_(options),
       cache_(std::move(cache)),
       linear_(context),
-      attention_(context, model.config.query_heads, Widest(model.config).head_dim) {
+      attention_(context, model.config.query_heads, Widest(model.config, 0, model.config.layer_count()).head_dim) {
   const DecoderConfig& config = model.config;
-  const Widths widest = Widest(config);
-  const auto rows = static_cast<size_t>(options.max_batch);
-  const auto hidden = static_cast<size_t>(config.hidden);
-  const size_t ple_row = config.layers.size() * static_cast<size_t>(config.ple_width);
-  ReserveProducts(model, options.max_batch, linear_);
-  for (AlignedBuffer<float>* buffer : {&x_, &normed_, &delta_, &hidden_}) buffer->Reserve(rows * hidden);
-  for (AlignedBuffer<float>* buffer : {&q_, &mixed_}) buffer->Reserve(rows * static_cast<size_t>(widest.q));
-  for (AlignedBuffer<float>* buffer : {&k_, &v_}) buffer->Reserve(rows * static_cast<size_t>(widest.kv));
-  gate_.Reserve(rows * static_cast<size_t>(std::max(widest.ff, int64_t{config.ple_width})));
-  up_.Reserve(rows * static_cast<size_t>(widest.ff));
+  const int64_t rows = options.max_batch, kept = std::min(options.max_keep, options.max_batch);
+  const int last_owner = config.LastOwner(), layers = config.layer_count();
+  const Widths below = Widest(config, 0, last_owner), above = Widest(config, last_owner, layers);
+  // For what is as wide as the first below the last owner, and as the second from there on.
+  const auto reserve = [&](AlignedBuffer<float>& buffer, int64_t below_width, int64_t above_width) {
+    buffer.Reserve(static_cast<size_t>(std::max(rows * below_width, kept * above_width)));
+  };
+  ReserveProducts(model, rows, kept, linear_);
+  for (AlignedBuffer<float>* buffer : {&x_, &normed_, &delta_}) reserve(*buffer, config.hidden, 0);
+  reserve(hidden_, 0, config.hidden);
+  for (AlignedBuffer<float>* buffer : {&q_, &mixed_}) reserve(*buffer, below.q, above.q);
+  const int64_t kv_width = std::max(below.kv, above.kv);  // the last owner writes those of all rows
+  for (AlignedBuffer<float>* buffer : {&k_, &v_}) reserve(*buffer, kv_width, 0);
+  reserve(gate_, std::max(below.ff, config.ple_width), std::max(above.ff, config.ple_width));
+  reserve(up_, below.ff, above.ff);
   embedding_row_.Reserve(static_cast<size_t>(model.embedding.row_bytes));
   sliding_rope_.Reserve(config.sliding_rope, options.max_batch);
   global_rope_.Reserve(config.global_rope, options.max_batch);
-  if (ple_row == 0) return;
-  ple_.Reserve(rows * ple_row);
+  if (config.ple_width == 0) return;
+  reserve(ple_, last_owner * config.ple_width, 0);
+  reserve(kept_ple_, 0, (layers - last_owner) * config.ple_width);
   for (int worker = 0; worker < context.pool->size(); ++worker) {
     ple_rows_.emplace_back(static_cast<size_t>(model.ple_table.row_bytes()));
-    ple_floats_.emplace_back(ple_row);
+    ple_floats_.emplace_back(static_cast<size_t>(layers * config.ple_width));
   }
 }
 

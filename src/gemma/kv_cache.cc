@@ -117,11 +117,11 @@ uint64_t KvCache::resident_bytes() const {
   return bytes;
 }
 
-uint64_t KvCache::allocated_bytes() const {
+uint64_t KvCache::reserved_bytes() const {
   uint64_t bytes = 0;
   for (const Layer& layer : layers_)
     for (const LazyMemory* memory : {&layer.keys, &layer.values, &layer.key_scales, &layer.value_scales})
-      bytes += memory->size();
+      bytes += RoundUpToPages(memory->size());
   return bytes;
 }
 

@@ -48,9 +48,10 @@ class KvCache {
   void Truncate(int64_t length);
 
   int context() const { return context_; }
+  kernels::KvType type() const { return type_; }
   // Of the pages that rows were ever written to.
   uint64_t resident_bytes() const;
-  uint64_t allocated_bytes() const;
+  uint64_t reserved_bytes() const;  // of all pages
   // Bytes that computing a token behind `length` others reads, in all layers: a row is read by each layer that attends
   // to it.
   uint64_t attended_bytes(int64_t length) const;

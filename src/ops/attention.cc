@@ -107,12 +107,12 @@ Attention::Attention(const Context& context, int64_t query_heads, int64_t head_d
   }
 }
 
-uint64_t Attention::scratch_bytes() const {
-  uint64_t bytes = split_sums_.resident_bytes() + split_mix_.resident_bytes();
+MemoryUse Attention::scratch() const {
+  MemoryUse use = split_sums_.memory();
+  use += split_mix_.memory();
   for (const Scratch& scratch : scratch_)
-    for (const auto* buffer : {&scratch.wide, &scratch.scores, &scratch.sums, &scratch.mix})
-      bytes += buffer->resident_bytes();
-  return bytes;
+    for (const auto* buffer : {&scratch.wide, &scratch.scores, &scratch.sums, &scratch.mix}) use += buffer->memory();
+  return use;
 }
 
 void Attention::Run(const KvView& kv, const Queries& queries, float* out) {

@@ -41,7 +41,7 @@ class Attention {
   // out[r] = softmax(q[r] . k) v over the keys that row r sees, shaped like q; query head h reads K/V head
   // h / (query_heads / kv_heads). No scale is applied. The keys of all rows are in the cache.
   void Run(const KvView& kv, const Queries& queries, float* out);
-  uint64_t scratch_bytes() const;
+  MemoryUse scratch() const;
 
  private:
   // Rows of queries that meet a block of keys together, at one K/V head.

@@ -50,6 +50,8 @@ int64_t InterleavedCopy::Fill(ThreadPool& pool, int64_t bytes) {
     const int64_t from = std::max<int64_t>(begin * row_bytes_ - kMappedAround, 0);
     ReleaseMapped(file_ + from, static_cast<size_t>(end * row_bytes_ - from));
   });
+  // Once more as a whole: for what lies on the edges of strips, and for what reading on brought back of earlier ones.
+  ReleaseMapped(file_, static_cast<size_t>(last * row_bytes_));
   filled_rows_.store(last, std::memory_order_release);
   return (last - first) * row_bytes_;
 }
@@ -75,6 +77,19 @@ Result<InterleavedWeights> InterleavedWeights::Create(const kernels::Kernels& ke
     weights.size_bytes_ += RowsBytes(*matrix);
   }
   return weights;
+}
+
+uint64_t InterleavedCopy::strip_bytes() const {
+  return static_cast<uint64_t>(std::min(kMostStripRows, rows_) * row_bytes_);
+}
+
+uint64_t InterleavedWeights::filling_bytes(int threads) const {
+  // Copies begin at the ends of the weights, and from the end of the first one on: some large pages are in use for
+  // each.
+  constexpr uint64_t kLargePages = uint64_t{4} << 21, kFaultAround = 64 << 10;
+  uint64_t strip = 0;
+  for (const auto& copy : copies_) strip = std::max(strip, copy->strip_bytes());
+  return copies_.empty() ? 0 : static_cast<uint64_t>(threads) * strip + kLargePages + copies_.size() * kFaultAround;
 }
 
 uint64_t InterleavedWeights::filled_bytes() const {

@@ -37,6 +37,7 @@ class InterleavedCopy {
 
   // From row `first` on, a multiple of quant::kInterleavedRows; as the kernels want them.
   const std::byte* rows(int64_t first) const { return memory_ + first * row_bytes_; }
+  uint64_t strip_bytes() const;  // that a thread copies at a time
   // A row as it lies in the file. out: its bytes.
   void CopyRow(int64_t row, std::byte* out) const;
   uint64_t size_bytes() const { return static_cast<uint64_t>(rows_ * row_bytes_); }
@@ -61,6 +62,10 @@ class InterleavedWeights {
   uint64_t size_bytes() const { return size_bytes_; }  // when all are filled
   uint64_t filled_bytes() const;
   uint64_t resident_bytes() const { return memory_.resident_bytes(); }
+  // The most that is resident beside one of the two, copy or file's pages, while `threads` threads fill: the strips
+  // that they are at, large pages that are partly filled, and what reading the rest of a matrix brings back of the
+  // file.
+  uint64_t filling_bytes(int threads) const;
 
  private:
   LazyMemory memory_;

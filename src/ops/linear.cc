@@ -59,12 +59,16 @@ void Linear::ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const {
   }
 }
 
-uint64_t Linear::scratch_bytes() const {
-  uint64_t bytes = rounded_input_.scratch_bytes() + static_input_.scratch_bytes();
-  for (const Panel& panel : panels_)
-    bytes += panel.floats.resident_bytes() + panel.scale.resident_bytes() + panel.rows.resident_bytes() +
-             panel.packed.resident_bytes();
-  return bytes;
+MemoryUse Linear::scratch() const {
+  MemoryUse use = rounded_input_.scratch();
+  use += static_input_.scratch();
+  for (const Panel& panel : panels_) {
+    use += panel.floats.memory();
+    use += panel.scale.memory();
+    for (const Rows* rows : {&panel.rows, &panel.packed})
+      for (const MemoryUse& part : {rows->codes.memory(), rows->scale.memory(), rows->offset.memory()}) use += part;
+  }
+  return use;
 }
 
 Linear::Class Linear::ClassOf(const Matrix& w, bool exact) {

@@ -43,14 +43,11 @@ class Linear {
   // single token that follow.
   void AllowCopies(int64_t bytes) { copy_budget_ = bytes; }
 
-  uint64_t scratch_bytes() const;
+  MemoryUse scratch() const;
 
  private:
   // Unpacked rows, codes with their scales.
   struct Rows {
-    uint64_t resident_bytes() const {
-      return codes.resident_bytes() + scale.resident_bytes() + offset.resident_bytes();
-    }
     AlignedBuffer<int8_t> codes;
     AlignedBuffer<float> scale, offset;
   };

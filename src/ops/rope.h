@@ -24,7 +24,10 @@ class RopeTable {
   void Reserve(const RopeFrequencies& rope, int64_t count);
   void Fill(const RopeFrequencies& rope, int64_t first, int64_t count);
 
-  uint64_t scratch_bytes() const { return cos_.resident_bytes() + sin_.resident_bytes(); }
+  MemoryUse scratch() const {
+    MemoryUse use = cos_.memory();
+    return use += sin_.memory();
+  }
 
   // In place on `heads` heads of the row-th position: x [heads, head_dim].
   void Rotate(int64_t row, float* x, int64_t heads) const;

@@ -13,12 +13,13 @@ int64_t DealtCodes(int64_t cols) { return (cols + 127) / 128 * 128; }
 RoundedInput::RoundedInput(const Context& context)
     : context_(context), rows_(static_cast<size_t>(context.pool->size())) {}
 
-uint64_t RoundedInput::scratch_bytes() const {
-  uint64_t bytes = tiles_.resident_bytes();
+MemoryUse RoundedInput::scratch() const {
+  MemoryUse use = tiles_.memory();
   for (const Rows& rows : rows_)
-    bytes += rows.codes.resident_bytes() + rows.dealt.resident_bytes() + rows.scale.resident_bytes() +
-             rows.lift32.resident_bytes() + rows.lift16.resident_bytes();
-  return bytes;
+    for (const MemoryUse& part :
+         {rows.codes.memory(), rows.dealt.memory(), rows.scale.memory(), rows.lift32.memory(), rows.lift16.memory()})
+      use += part;
+  return use;
 }
 
 void RoundedInput::Rows::Reserve(int64_t rows, int64_t cols) {

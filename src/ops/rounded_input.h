@@ -24,7 +24,7 @@ class RoundedInput {
   kernels::A8Row row() { return rows_[0].At(0, 0); }
   // Not made of a single token if the kernels have gemv_block.
   const kernels::A8Block* tiles() const { return tiles_.data(); }
-  uint64_t scratch_bytes() const;
+  MemoryUse scratch() const;
 
  private:
   // Rows one after the other, until they are packed into a tile.

@@ -26,10 +26,11 @@ void StaticInput::Reserve(int64_t max_tokens, int64_t max_cols) {
     unpacked.Reserve(static_cast<size_t>(std::min(max_tokens, tile) * CodeColumns(max_cols)));
 }
 
-uint64_t StaticInput::scratch_bytes() const {
-  uint64_t bytes = codes_.resident_bytes() + rows_.resident_bytes();
-  for (const AlignedBuffer<int8_t>& rows : unpacked_) bytes += rows.resident_bytes();
-  return bytes;
+MemoryUse StaticInput::scratch() const {
+  MemoryUse use = codes_.memory();
+  use += rows_.memory();
+  for (const AlignedBuffer<int8_t>& rows : unpacked_) use += rows.memory();
+  return use;
 }
 
 void StaticInput::Round(const Matrix& w, const float* x, int64_t tokens) {

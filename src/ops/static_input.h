@@ -32,7 +32,7 @@ class StaticInput {
   kernels::PlaneRow row() const { return {.codes = codes_.data(), .plane = plane_, .row = rows_.data()[0]}; }
   // What there is of several.
   kernels::CodeTiles tiles() const { return {.codes = codes_.data(), .rows = rows_.data()}; }
-  uint64_t scratch_bytes() const;
+  MemoryUse scratch() const;
 
  private:
   void Deal(const float* x, int64_t cols, int planes);

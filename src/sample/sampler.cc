@@ -63,12 +63,27 @@ Status CheckSampling(const SamplingOptions& o) {
 Sampler::Sampler(const SamplingOptions& options)
     : options_(options), seed_(options.seed != 0 ? options.seed : DrawSeed()), random_(seed_) {}
 
+void Sampler::Reserve(size_t vocabulary) {
+  vocabulary_ = vocabulary;
+  scores_.reserve(vocabulary);
+  if (has_penalties()) counts_.reserve(vocabulary);
+  if (options_.temperature == 0) return;
+  candidates_.reserve(options_.top_k > 0 ? std::min<size_t>(vocabulary, options_.top_k) : vocabulary);
+}
+
+MemoryUse Sampler::memory() const {
+  MemoryUse use = AllocatedUse(scores_.data(), scores_.capacity() * sizeof(scores_[0]));
+  use += AllocatedUse(counts_.data(), counts_.capacity() * sizeof(counts_[0]));
+  return use += AllocatedUse(candidates_.data(), candidates_.capacity() * sizeof(candidates_[0]));
+}
+
 void Sampler::set_options(const SamplingOptions& options) {
   if (options.seed != options_.seed) {
     seed_ = options.seed != 0 ? options.seed : DrawSeed();
     random_ = Random(seed_);
   }
   options_ = options;
+  Reserve(vocabulary_);
 }
 
 Result<TokenId> Sampler::Sample(std::span<const float> logits, std::span<const TokenId> history) {
@@ -103,11 +118,15 @@ Result<TokenId> Sampler::Sample(std::span<const float> logits, std::span<const T
   return Draw();
 }
 
+bool Sampler::has_penalties() const {
+  return options_.repetition_penalty != 1 || options_.frequency_penalty != 0 || options_.presence_penalty != 0;
+}
+
 // Repetition first (Keskar et al. 2019, CTRL, section 4.1, with the sign rule of its reference implementation), then
 // the two subtractions as the OpenAI API defines them.
 void Sampler::ApplyPenalties(std::span<const TokenId> history) {
   const SamplingOptions& o = options_;
-  if (o.repetition_penalty == 1 && o.frequency_penalty == 0 && o.presence_penalty == 0) return;
+  if (!has_penalties()) return;
   if (o.penalty_window >= 0 && static_cast<size_t>(o.penalty_window) < history.size()) {
     history = history.last(static_cast<size_t>(o.penalty_window));
   }

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/resident.h"
 #include "carat/engine.h"
 #include "carat/result.h"
 #include "sample/random.h"
@@ -24,9 +25,12 @@ class Sampler {
   explicit Sampler(const SamplingOptions& options);
 
   // Chooses one of logits [vocabulary]. `history`: the tokens before it, oldest first, for the penalties; ids outside
-  // the vocabulary are ignored. Uses one random number, none when greedy. Allocates in the first call only. Error
-  // (kFailure): a logit is NaN or +infinity, or all are -infinity.
+  // the vocabulary are ignored. Uses one random number, none when greedy. Allocates in the first call only, or in none
+  // after Reserve. Error (kFailure): a logit is NaN or +infinity, or all are -infinity.
   Result<TokenId> Sample(std::span<const float> logits, std::span<const TokenId> history);
+  // Makes room for logits of that many tokens. After that, only set_options allocates.
+  void Reserve(size_t vocabulary);
+  MemoryUse memory() const;
 
   const SamplingOptions& options() const { return options_; }
   void set_options(const SamplingOptions& options);  // restarts the random numbers if the seed differs
@@ -42,6 +46,7 @@ class Sampler {
     return a.score > b.score || (a.score == b.score && a.id < b.id);
   }
 
+  bool has_penalties() const;
   void ApplyPenalties(std::span<const TokenId> history);
   void KeepAll();
   void KeepTopK(size_t k);  // sorted, likeliest first
@@ -52,6 +57,7 @@ class Sampler {
   SamplingOptions options_;
   uint64_t seed_;
   Random random_;
+  size_t vocabulary_ = 0;         // that there is room for
   std::vector<float> scores_;     // [vocabulary]: the logits after penalties
   std::vector<uint32_t> counts_;  // [vocabulary]: occurrences in the window; zero between calls
   std::vector<Candidate> candidates_;

@@ -44,7 +44,9 @@ Result<Tokenizer> Tokenizer::Create(const TokenizerSpec& spec, std::string_view 
                                                        spec.allow_placeholder_merges ? &placeholder : nullptr));
     implied = placeholder;
   }
-  if (implied) tokenizer.merges_ = MergeTable::FromVocabulary(tokenizer.pieces_, tokenizer.kinds_);
+  if (implied) {
+    TRY_ASSIGN(tokenizer.merges_, MergeTable::FromVocabulary(tokenizer.pieces_, tokenizer.kinds_, file_name));
+  }
   TRY(tokenizer.FindRoles(spec.roles, file_name));
   tokenizer.FindLiterals(spec.late_literals);
   return tokenizer;
@@ -70,6 +72,11 @@ Status Tokenizer::FindBytes(std::string_view file_name) {
   const auto value = static_cast<size_t>(missing - bytes_.begin());
   return Fail(ErrorCode::kBadModel, std::string(file_name) + ": tokenizer: has no token \"<0x" + kHex[value / 16] +
                                         kHex[value % 16] + ">\"; the tokens of all 256 bytes are needed");
+}
+
+uint64_t Tokenizer::memory_bytes() const {
+  return pieces_.memory_bytes() + kinds_.capacity() * sizeof(PieceKind) + merges_.memory_bytes() +
+         characters_.memory_bytes() + literals_.memory_bytes() + late_literals_.memory_bytes();
 }
 
 void Tokenizer::FindCharacters() {

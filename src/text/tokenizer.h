@@ -57,6 +57,7 @@ class Tokenizer {
   std::string Decode(std::span<const TokenId> ids, bool control) const;
 
   int size() const { return pieces_.size(); }
+  uint64_t memory_bytes() const;  // that its tables take
   std::optional<TokenId> Find(std::string_view piece) const { return pieces_.Find(piece); }
   // Of an id below size().
   std::string_view Piece(TokenId id) const { return pieces_[id]; }
@@ -75,6 +76,7 @@ class Tokenizer {
    public:
     CharacterTable() : pages_(0x1100, 0), ids_(256, -1) {}
     void Set(char32_t character, TokenId id);
+    uint64_t memory_bytes() const { return pages_.capacity() * sizeof(uint16_t) + ids_.capacity() * sizeof(TokenId); }
     TokenId operator[](char32_t character) const { return ids_[pages_[character >> 8] * 256u + (character & 255)]; }
 
    private:

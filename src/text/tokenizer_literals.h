@@ -26,6 +26,7 @@ class LiteralMatcher {
   // The leftmost match that begins at or after `from`, and of those the longest: the rule of Hugging Face `tokenizers`.
   Match Next(std::string_view text, size_t from) const;
   bool empty() const { return nodes_.size() <= 1; }
+  uint64_t memory_bytes() const { return nodes_.capacity() * sizeof(Node); }
 
  private:
   struct Node {

@@ -63,8 +63,15 @@ void FindPieces(std::span<const std::pair<std::string_view, std::string_view>> m
 
 }  // namespace
 
+Status MergeTable::CheckCount(size_t merges, std::string_view file_name) {
+  if (merges <= kMaxMerges) return {};
+  return Fail(ErrorCode::kBadModel, std::string(file_name) + ": tokenizer: has " + std::to_string(merges) +
+                                        " merges; at most " + std::to_string(kMaxMerges) + " are supported");
+}
+
 void MergeTable::Reserve(size_t merges) {
-  slots_.assign(merges + merges / 2 + 1, {});
+  slots_.assign(merges + merges / 2 + 1, kEmpty);
+  results_.assign(merges, -1);
   joints_.assign(1024, 0);
 }
 
@@ -76,18 +83,23 @@ size_t MergeTable::Home(TokenId left, TokenId right) const {
 
 bool MergeTable::Add(TokenId left, TokenId right, Merge merge) {
   size_t slot = Home(left, right);
-  for (; slots_[slot].left >= 0; slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
-    if (slots_[slot].left == left && slots_[slot].right == right) return false;
+  const Slot pair = PairOf(left, right);
+  for (; slots_[slot] != kEmpty; slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
+    if (slots_[slot] >> kRankBits == pair) return false;
   }
-  slots_[slot] = {left, right, merge.rank, merge.result};
+  slots_[slot] = pair << kRankBits | merge.rank;
+  results_[merge.rank] = merge.result;
   ++size_;
   return true;
 }
 
 MergeTable::Merge MergeTable::Find(TokenId left, TokenId right) const {
   if (size_ == 0) return {};
-  for (size_t slot = Home(left, right); slots_[slot].left >= 0; slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
-    if (slots_[slot].left == left && slots_[slot].right == right) return {slots_[slot].rank, slots_[slot].result};
+  const Slot pair = PairOf(left, right);
+  for (size_t slot = Home(left, right); slots_[slot] != kEmpty; slot = slot + 1 == slots_.size() ? 0 : slot + 1) {
+    if (slots_[slot] >> kRankBits != pair) continue;
+    const auto rank = static_cast<uint32_t>(slots_[slot] & kMaxMerges);
+    return {rank, results_[rank]};
   }
   return {};
 }
@@ -128,6 +140,7 @@ Result<MergeTable> MergeTable::FromList(std::span<const std::pair<std::string_vi
                                           QuotePiece(merges[rank].first) + ", " + QuotePiece(merges[rank].second) +
                                           ") " + what);
   };
+  TRY(CheckCount(merges.size(), file_name));
   MergeTable table;
   table.Reserve(merges.size());
   std::string joined, last_joined;
@@ -170,7 +183,8 @@ Result<MergeTable> MergeTable::FromList(std::span<const std::pair<std::string_vi
   return table;
 }
 
-MergeTable MergeTable::FromVocabulary(const PieceTable& pieces, std::span<const PieceKind> kinds) {
+Result<MergeTable> MergeTable::FromVocabulary(const PieceTable& pieces, std::span<const PieceKind> kinds,
+                                              std::string_view file_name) {
   struct Candidate {
     TokenId left, right, result;
     size_t left_run, right_run;  // lengths, of runs only
@@ -206,6 +220,7 @@ MergeTable MergeTable::FromVocabulary(const PieceTable& pieces, std::span<const 
     return std::tuple(a.left_run, a.right_run, b.result) > std::tuple(b.left_run, b.right_run, a.result);
   });
   MergeTable table;
+  TRY(CheckCount(runs.size() + ordinary.size(), file_name));
   table.Reserve(runs.size() + ordinary.size());
   uint32_t rank = 0;
   for (const std::vector<Candidate>* list : {&runs, &ordinary}) {

@@ -31,8 +31,9 @@ class MergeTable {
 
   // The merges that Gemma's vocabulary implies, for files that carry none: every split of every ordinary piece into two
   // pieces, ranked by the id of the result; before them, longest first, the runs of newlines, tabs and spaces. Equal,
-  // on every text, to the list in Gemma's tokenizer.json.
-  static MergeTable FromVocabulary(const PieceTable& pieces, std::span<const PieceKind> kinds);
+  // on every text, to the list in Gemma's tokenizer.json. Error: kBadModel for more merges than there is room for.
+  static Result<MergeTable> FromVocabulary(const PieceTable& pieces, std::span<const PieceKind> kinds,
+                                           std::string_view file_name);
 
   // kNoRank if the two do not merge.
   Merge Find(TokenId left, TokenId right) const;
@@ -40,20 +41,29 @@ class MergeTable {
   // be cut in two without changing its tokens.
   bool MayJoin(char32_t left, char32_t right) const;
   size_t size() const { return size_; }
+  uint64_t memory_bytes() const {
+    return slots_.capacity() * sizeof(Slot) + results_.capacity() * sizeof(TokenId) +
+           joints_.capacity() * sizeof(uint64_t);
+  }
 
  private:
-  struct Slot {
-    TokenId left = -1, right = -1;  // -1: empty
-    uint32_t rank = kNoRank;
-    TokenId result = -1;
-  };
+  // The ids of a pair and, in what is left of 64 bits, its rank: half a million merges take 8 MB.
+  using Slot = uint64_t;
+  static constexpr int kRankBits = 64 - 2 * kPieceBits;
+  static constexpr Slot kEmpty = UINT64_MAX;
+  static constexpr size_t kMaxMerges = (size_t{1} << kRankBits) - 1;
+  static Slot PairOf(TokenId left, TokenId right) {
+    return static_cast<Slot>(left) << kPieceBits | static_cast<Slot>(right);
+  }
+  static Status CheckCount(size_t merges, std::string_view file_name);
   void Reserve(size_t merges);
   // False if the pair is there already.
   bool Add(TokenId left, TokenId right, Merge merge);
   void AddJoint(std::string_view left, std::string_view right);
   size_t Home(TokenId left, TokenId right) const;
 
-  std::vector<Slot> slots_;  // two thirds full at most; linear probing
+  std::vector<Slot> slots_;       // two thirds full at most; linear probing
+  std::vector<TokenId> results_;  // by rank
   size_t size_ = 0;
   std::vector<uint64_t> joints_;  // pairs of code points; a power of two, at most half full; 0: empty
   size_t joint_count_ = 0;

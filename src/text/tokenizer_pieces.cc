@@ -45,19 +45,15 @@ Result<PieceTable> PieceTable::Create(std::span<const std::string_view> pieces, 
   table.arena_.reserve(size_bytes);
   table.starts_.reserve(pieces.size() + 1);
   table.starts_.push_back(0);
-  table.slots_.resize(std::bit_ceil(pieces.size() * 2));
+  table.slots_.resize(std::bit_ceil(pieces.size() * 2), kEmpty);
   const size_t mask = table.slots_.size() - 1;
   for (size_t id = 0; id < pieces.size(); ++id) {
     const uint64_t hash = Hash(pieces[id]);
-    const uint32_t tag = static_cast<uint32_t>(hash >> 32);
+    if (const std::optional<TokenId> other = table.Find(pieces[id], hash))
+      return fail(id, QuotePiece(pieces[id]) + " is there twice, also as " + std::to_string(*other));
     size_t slot = hash & mask;
-    for (; table.slots_[slot].id >= 0; slot = (slot + 1) & mask) {
-      if (table.slots_[slot].tag == tag && table[table.slots_[slot].id] == pieces[id]) {
-        return fail(id, QuotePiece(pieces[id]) + " is there twice, also as " + std::to_string(table.slots_[slot].id));
-      }
-    }
-    table.slots_[slot] = {tag, static_cast<TokenId>(id), table.starts_.back(),
-                          static_cast<uint32_t>(pieces[id].size())};
+    while (table.slots_[slot] != kEmpty) slot = (slot + 1) & mask;
+    table.slots_[slot] = Entry(hash, static_cast<TokenId>(id));
     table.arena_.append(pieces[id]);
     table.starts_.push_back(static_cast<uint32_t>(table.arena_.size()));
   }
@@ -65,11 +61,10 @@ Result<PieceTable> PieceTable::Create(std::span<const std::string_view> pieces, 
 }
 
 std::optional<TokenId> PieceTable::Find(std::string_view piece, uint64_t hash) const {
-  const uint32_t tag = static_cast<uint32_t>(hash >> 32);
   const size_t mask = slots_.size() - 1;
-  for (size_t slot = hash & mask; slots_[slot].id >= 0; slot = (slot + 1) & mask) {
-    const Slot& found = slots_[slot];
-    if (found.tag == tag && std::string_view(arena_).substr(found.begin, found.size) == piece) return found.id;
+  for (size_t slot = hash & mask; slots_[slot] != kEmpty; slot = (slot + 1) & mask) {
+    const TokenId id = IdOf(slots_[slot]);
+    if (slots_[slot] == Entry(hash, id) && (*this)[id] == piece) return id;
   }
   return std::nullopt;
 }

@@ -13,8 +13,10 @@
 
 namespace carat::text {
 
-inline constexpr size_t kMaxPieces = size_t{1} << 21;  // eight times Gemma's; bounds what a damaged file can ask for
-inline constexpr size_t kMaxPieceBytes = 4096;         // Gemma's longest is 93
+inline constexpr int kPieceBits = 21;
+// Eight times Gemma's; bounds what a damaged file can ask for. The id that has all bits set is left out.
+inline constexpr size_t kMaxPieces = (size_t{1} << kPieceBits) - 1;
+inline constexpr size_t kMaxPieceBytes = 4096;  // Gemma's longest is 93
 
 // Pieces write a space as U+2581.
 inline constexpr std::string_view kSpacePiece = "\u2581";
@@ -29,7 +31,7 @@ enum class PieceKind : uint8_t {
   kByte          // "<0x41>": a byte of text that has no other token
 };
 
-// All strings in one arena, found through a flat hash table: 262,144 pieces cost 8 MB instead of the 30 that a map of
+// All strings in one arena, found through a flat hash table: 262,144 pieces cost 6 MB instead of the 30 that a map of
 // strings takes.
 class PieceTable {
  public:
@@ -37,6 +39,9 @@ class PieceTable {
   static Result<PieceTable> Create(std::span<const std::string_view> pieces, std::string_view file_name);
 
   int size() const { return static_cast<int>(starts_.size()) - 1; }
+  uint64_t memory_bytes() const {
+    return arena_.capacity() + starts_.capacity() * sizeof(uint32_t) + slots_.capacity() * sizeof(Slot);
+  }
   std::string_view operator[](TokenId id) const {
     return std::string_view(arena_).substr(starts_[id], starts_[id + 1] - starts_[id]);
   }
@@ -52,11 +57,13 @@ class PieceTable {
   std::optional<TokenId> Find(std::string_view piece, uint64_t hash) const;
 
  private:
-  struct Slot {
-    uint32_t tag = 0;              // upper half of the hash: spares most comparisons of strings
-    TokenId id = -1;               // -1: empty
-    uint32_t begin = 0, size = 0;  // of the piece, in the arena
-  };
+  // An id, and above it the upper bits of the piece's hash, which spare most comparisons of strings.
+  using Slot = uint32_t;
+  static constexpr Slot kEmpty = UINT32_MAX;
+  static Slot Entry(uint64_t hash, TokenId id) {
+    return static_cast<Slot>(hash >> (32 + kPieceBits)) << kPieceBits | static_cast<Slot>(id);
+  }
+  static TokenId IdOf(Slot slot) { return static_cast<TokenId>(slot & kMaxPieces); }
   static uint64_t Hash(std::string_view piece);
 
   std::string arena_;
