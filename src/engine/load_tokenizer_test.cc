@@ -236,7 +236,7 @@ TEST_F(LoadTokenizerTest, RefusesDamagedVocabularies) {
               v.types.clear();
               v.merges.clear();
             }),
-            "tokenizer: has 0 tokens; 1 to 2097152 are supported");
+            "tokenizer: has 0 tokens; 1 to 2097151 are supported");
 }
 
 // The vocabulary of Gemma 4 as a GGUF file has it, with and without its merges: the same tokens as from tokenizer.json.

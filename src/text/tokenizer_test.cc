@@ -164,7 +164,7 @@ TEST(Tokenizer, RefusesVocabulariesThatMakeNoSense) {
               v.pieces.clear();
               v.kinds.clear();
             }),
-            "test: tokenizer: has 0 tokens; 1 to 2097152 are supported");
+            "test: tokenizer: has 0 tokens; 1 to 2097151 are supported");
   EXPECT_EQ(fault([](V& v) { v.merges = {{{"a", "c"}}}; }),
             "test: tokenizer: merge 0 (\"a\", \"c\") names a piece that is not in the vocabulary");
   EXPECT_EQ(fault([](V& v) { v.merges = {{{"a", "b"}}}; }),
