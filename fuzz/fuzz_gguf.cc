@@ -2,6 +2,8 @@
 // tried, and the vocabulary becomes a tokenizer or is refused.
 #include <algorithm>
 #include <cstdlib>
+#include <span>
+#include <string_view>
 #include <vector>
 
 #include "engine/load_tokenizer.h"
@@ -40,7 +42,7 @@ void Tokenize(const formats::GgufMetadata& metadata) {
   for (const std::string_view key : metadata.keys()) {
     const auto strings = metadata.Strings(key);
     if (!strings) continue;
-    for (const std::string_view text : strings->first(std::min<size_t>(strings->size(), 100))) {
+    for (const std::string_view text : std::span(*strings).first(std::min<size_t>(strings->size(), 100))) {
       for (const TokenId id : (*tokenizer)->Encode(text, false))
         if ((*tokenizer)->IsControl(id)) std::abort();
     }
