@@ -29,18 +29,22 @@ struct Range {
   int64_t count() const { return end - begin; }
 };
 
+// The first position that a row sees; later rows see no earlier one.
+int64_t OldestSeen(const Queries& queries, int64_t row) {
+  const int64_t own = queries.first_position + row;
+  return queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0;
+}
+
 // The positions that rows first .. first+rows-1 see, all together, of a block.
 Range Seen(const Queries& queries, int64_t first, int64_t rows, int64_t block) {
-  const int64_t own = queries.first_position + first;  // the position of the first row
-  const int64_t oldest = queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0;
-  return {std::max(oldest, block * kKeyBlock), std::min(own + rows, (block + 1) * kKeyBlock)};
+  const int64_t end = queries.first_position + first + rows;
+  return {std::max(OldestSeen(queries, first), block * kKeyBlock), std::min(end, (block + 1) * kKeyBlock)};
 }
 
 // The blocks that they see something of.
 Range BlocksSeen(const Queries& queries, int64_t first, int64_t rows) {
-  const int64_t own = queries.first_position + first;
-  const int64_t oldest = queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0;
-  return {oldest / kKeyBlock, (own + rows - 1) / kKeyBlock + 1};
+  const int64_t last = queries.first_position + first + rows - 1;
+  return {OldestSeen(queries, first) / kKeyBlock, last / kKeyBlock + 1};
 }
 
 // `data` (keys or values) from `position` on.

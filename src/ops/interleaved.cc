@@ -86,10 +86,10 @@ uint64_t InterleavedCopy::strip_bytes() const {
 uint64_t InterleavedWeights::filling_bytes(int threads) const {
   // Copies begin at the ends of the weights, and from the end of the first one on: some large pages are in use for
   // each.
-  constexpr uint64_t kLargePages = uint64_t{4} << 21, kFaultAround = 64 << 10;
+  constexpr uint64_t kLargePages = uint64_t{4} << 21, kAround = kMappedAround;
   uint64_t strip = 0;
   for (const auto& copy : copies_) strip = std::max(strip, copy->strip_bytes());
-  return copies_.empty() ? 0 : static_cast<uint64_t>(threads) * strip + kLargePages + copies_.size() * kFaultAround;
+  return copies_.empty() ? 0 : static_cast<uint64_t>(threads) * strip + kLargePages + copies_.size() * kAround;
 }
 
 uint64_t InterleavedWeights::filled_bytes() const {
