@@ -95,12 +95,6 @@ CARAT_INLINE __m256i Quantize32(const __m256 x[4], __m256 scale, __m256& nan, __
   return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-CARAT_INLINE int32_t AddLanes(__m256i lanes) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1))));
-}
-
 }  // namespace
 
 StaticRow QuantizeStatic(const float* x, int64_t n, float scale, int8_t* codes) {

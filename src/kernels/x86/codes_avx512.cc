@@ -19,12 +19,6 @@ CARAT_INLINE __m256i PlaneOf(__m256i packed, int p) {
     return _mm256_and_si256(_mm256_srli_epi16(packed, kBits * p), _mm256_set1_epi8((1 << kBits) - 1));
 }
 
-CARAT_INLINE int32_t AddLanes(__m256i lanes) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(1, 0, 3, 2)));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1))));
-}
-
 }  // namespace
 
 // One row after the other: the memory is read as one stream. By 32 bytes: tensors of these files begin where they like,
@@ -48,7 +42,7 @@ void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, fl
     for (; at + 32 <= bytes; at += 32) add(Load32(row + at), at);
     if (at < bytes) add(_mm256_maskz_loadu_epi8((uint32_t{1} << (bytes - at)) - 1, row + at), at);
     for (int p = 1; p < kPlanes; ++p) sum[0] = _mm256_add_epi32(sum[0], sum[p]);
-    const auto exact = static_cast<int32_t>(static_cast<uint32_t>(AddLanes(sum[0])) - offset);
+    const auto exact = static_cast<int32_t>(static_cast<uint32_t>(avx2::AddLanes(sum[0])) - offset);
     y[n] = static_cast<float>(exact) * (x.row.scale * w.scale[n]);
   }
 }
