@@ -9,6 +9,7 @@ set -euo pipefail
 build_packages=(
   g++:g++ cmake:cmake ninja-build:ninja
   nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev
+  libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev
   python3:python3 python3-pip:pip3 ca-certificates)
 test_packages=(
   libgtest-dev libsimde-dev
