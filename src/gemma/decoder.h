@@ -2,16 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "carat/result.h"
 #include "gemma/kv_cache.h"
 #include "gemma/model.h"
+#include "gemma/trace_sink.h"
 #include "ops/attention.h"
 #include "ops/context.h"
 #include "ops/linear.h"
@@ -24,9 +23,6 @@ struct Segment {
   std::span<const int32_t> ids;  // in 0 .. vocabulary-1
   std::span<const float> soft;   // [n, H], already projected; used if ids is empty
 };
-
-// Sees activations under the names of the reference dumps ("embed", "ple", "layer.3", ...), row-major.
-using TraceSink = std::function<void(std::string_view name, std::span<const int64_t> shape, const float* values)>;
 
 struct DecoderOptions {
   kernels::KvType kv_type = kernels::KvType::kF32;

@@ -37,9 +37,19 @@ Result<const formats::Tensor*> FindTensor(const formats::Checkpoint& checkpoint,
   return tensor;
 }
 
-Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std::string& name, int64_t rows,
-                               int64_t cols) {
-  TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint, name, std::array{rows, cols}));
+namespace {
+
+// Of a module, "layers.3.mlp.up_proj" for "layers.3.mlp.up_proj.weight".
+std::string ModuleOf(std::string_view name) { return std::string(name.substr(0, name.rfind('.'))); }
+
+}  // namespace
+
+Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std::string& name,
+                               std::span<const int64_t> shape) {
+  TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint, name, shape));
+  const int64_t cols = shape.back();
+  int64_t rows = 1;
+  for (const int64_t size : shape.first(shape.size() - 1)) rows *= size;
   if (!quant::IsWeight(tensor->type))
     return FailTensor(checkpoint, name,
                       "has the type " + std::string(quant::Info(tensor->type).name) + ", which is no type of weights");
@@ -51,6 +61,38 @@ Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std:
                      .cols = cols,
                      .data = tensor->data.data(),
                      .row_bytes = static_cast<int64_t>(*row_bytes)};
+}
+
+Result<ops::Matrix> BindLinear(const formats::Checkpoint& checkpoint, Quantization quantization,
+                               const std::string& name, int64_t rows, int64_t cols) {
+  if (quantization == Quantization::kGemma) return BindGemmaLinear(checkpoint, ModuleOf(name), rows, cols);
+  if (quantization == Quantization::kCompressedTensors) return BindGroupLinear(checkpoint, ModuleOf(name), rows, cols);
+  return BindMatrix(checkpoint, name, std::array{rows, cols});
+}
+
+Result<Vector> BindVector(const formats::Checkpoint& checkpoint, const std::string& name,
+                          std::span<const int64_t> shape) {
+  TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint, name, shape));
+  if (!quant::IsFloat(tensor->type))
+    return FailTensor(
+        checkpoint, name,
+        "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
+  const size_t element = tensor->type == quant::Type::kF32 ? sizeof(float) : sizeof(uint16_t);
+  Vector values(tensor->data.size() / element);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = ops::ScaleAt(tensor->type, tensor->data.data(), static_cast<int64_t>(i));
+    if (!std::isfinite(values[i])) return FailTensor(checkpoint, name, "has an element that is not finite");
+  }
+  return values;
+}
+
+FilePlace PlaceOf(const formats::Checkpoint& checkpoint, const std::byte* data) {
+  for (const MappedFile& file : checkpoint.files()) {
+    const std::span<const std::byte> bytes = file.bytes();
+    if (data >= bytes.data() && data < bytes.data() + bytes.size())
+      return {.file = &file, .offset = static_cast<uint64_t>(data - bytes.data())};
+  }
+  return {};
 }
 
 namespace {
@@ -69,13 +111,9 @@ class Binder {
   Result<ops::Matrix> LinearOf(const std::string& name, int64_t rows, int64_t cols);
   Result<ops::Matrix> EmbeddingOf(const std::string& name, int64_t rows, int64_t cols);
   Status BindCacheScales(LayerWeights& w, const std::string& prefix);
-  FilePlace PlaceOf(const std::byte* data) const;
-  Result<Vector> VectorOf(const std::string& name, int64_t size);
   Result<Vector> NormOf(const std::string& name, int64_t size);
 
   std::string Global(const char* name) const { return description_.prefix + name; }
-  // Of a module, "layers.3.mlp.up_proj" for "layers.3.mlp.up_proj.weight".
-  static std::string ModuleOf(std::string_view name) { return std::string(name.substr(0, name.rfind('.'))); }
 
   const formats::Checkpoint& checkpoint_;
   const Description& description_;
@@ -83,12 +121,7 @@ class Binder {
 };
 
 Result<ops::Matrix> Binder::LinearOf(const std::string& name, int64_t rows, int64_t cols) {
-  const Quantization quantization = description_.quantization;
-  TRY_ASSIGN(ops::Matrix matrix, quantization == Quantization::kGemma
-                                     ? BindGemmaLinear(checkpoint_, ModuleOf(name), rows, cols)
-                                 : quantization == Quantization::kCompressedTensors
-                                     ? BindGroupLinear(checkpoint_, ModuleOf(name), rows, cols)
-                                     : BindMatrix(checkpoint_, name, rows, cols));
+  TRY_ASSIGN(ops::Matrix matrix, BindLinear(checkpoint_, description_.quantization, name, rows, cols));
   has_blocks_ = has_blocks_ || quant::IsBlock(matrix.type);
   return matrix;
 }
@@ -96,34 +129,13 @@ Result<ops::Matrix> Binder::LinearOf(const std::string& name, int64_t rows, int6
 Result<ops::Matrix> Binder::EmbeddingOf(const std::string& name, int64_t rows, int64_t cols) {
   TRY_ASSIGN(ops::Matrix matrix, description_.quantization == Quantization::kGemma
                                      ? BindGemmaEmbedding(checkpoint_, ModuleOf(name), rows, cols)
-                                     : BindMatrix(checkpoint_, name, rows, cols));
+                                     : BindMatrix(checkpoint_, name, std::array{rows, cols}));
   has_blocks_ = has_blocks_ || quant::IsBlock(matrix.type);
   return matrix;
 }
 
-Result<Vector> Binder::VectorOf(const std::string& name, int64_t size) {
-  TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint_, name, std::array{size}));
-  Vector values(static_cast<size_t>(size));
-  const std::byte* data = tensor->data.data();
-  for (size_t i = 0; i < values.size(); ++i) {
-    uint16_t half = 0;
-    if (tensor->type == quant::Type::kF32) {
-      std::memcpy(&values[i], data + i * 4, 4);
-    } else if (tensor->type == quant::Type::kF16 || tensor->type == quant::Type::kBF16) {
-      std::memcpy(&half, data + i * 2, 2);
-      values[i] = tensor->type == quant::Type::kF16 ? F16ToFloat(half) : Bf16ToFloat(half);
-    } else {
-      return FailTensor(
-          checkpoint_, name,
-          "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
-    }
-    if (!std::isfinite(values[i])) return FailTensor(checkpoint_, name, "has an element that is not finite");
-  }
-  return values;
-}
-
 Result<Vector> Binder::NormOf(const std::string& name, int64_t size) {
-  TRY_ASSIGN(Vector values, VectorOf(name, size));
+  TRY_ASSIGN(Vector values, BindVector(checkpoint_, name, std::array{size}));
   if (description_.norms_are_offsets)
     for (float& value : values) value += 1.0f;
   return values;
@@ -141,24 +153,14 @@ Status Binder::BindGlobals(Model& model) {
   if (!description_.tied_head) {
     TRY_ASSIGN(model.head, LinearOf(names.head, config.vocabulary, config.hidden));
     const ops::Matrix& table = model.embedding;  // rows of the tokens that occur are all that is read of it
-    PlaceOf(table.data).file->ExpectRows({table.data, static_cast<size_t>(table.rows * table.row_bytes)});
+    PlaceOf(checkpoint_, table.data).file->ExpectRows({table.data, static_cast<size_t>(table.rows * table.row_bytes)});
   }
   if (config.ple_width == 0) return {};
   const int64_t row = int64_t{config.layer_count()} * config.ple_width;
   TRY_ASSIGN(model.ple_context, LinearOf(Global(names.ple_context), row, config.hidden));
   TRY_ASSIGN(model.ple_context_norm, NormOf(Global(names.ple_context_norm), config.ple_width));
   TRY_ASSIGN(const ops::Matrix table, EmbeddingOf(Global(names.ple_table), config.vocabulary, row));
-  model.ple_table = PleTable(table, PlaceOf(table.data), PlaceOf(table.scales.data));
-  return {};
-}
-
-// The file that a tensor's bytes are in. Null has no place.
-FilePlace Binder::PlaceOf(const std::byte* data) const {
-  for (const MappedFile& file : checkpoint_.files()) {
-    const std::span<const std::byte> bytes = file.bytes();
-    if (data >= bytes.data() && data < bytes.data() + bytes.size())
-      return {.file = &file, .offset = static_cast<uint64_t>(data - bytes.data())};
-  }
+  model.ple_table = PleTable(table, PlaceOf(checkpoint_, table.data), PlaceOf(checkpoint_, table.scales.data));
   return {};
 }
 
@@ -195,7 +197,7 @@ Status Binder::BindLayer(Model& model, int index) {
     TRY_ASSIGN(w.post_ple_norm, NormOf(prefix + names.post_ple_norm, hidden));
   }
   if (config.architecture == "gemma4") {
-    TRY_ASSIGN(const Vector scale, VectorOf(prefix + names.scale, 1));
+    TRY_ASSIGN(const Vector scale, BindVector(checkpoint_, prefix + names.scale, std::array{int64_t{1}}));
     w.scale = scale[0];
   }
   return {};

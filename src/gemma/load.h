@@ -8,6 +8,7 @@
 #include "carat/result.h"
 #include "formats/checkpoint.h"
 #include "gemma/config.h"
+#include "gemma/model.h"
 #include "ops/matrix.h"
 
 namespace carat::gemma {
@@ -52,9 +53,17 @@ std::unexpected<Error> FailTensor(const formats::Checkpoint& checkpoint, std::st
 std::string ShapeText(std::span<const int64_t> shape);  // "[3, 5]"
 Result<const formats::Tensor*> FindTensor(const formats::Checkpoint& checkpoint, std::string_view name,
                                           std::span<const int64_t> shape);
-// A tensor of floats or blocks as a matrix.
-Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std::string& name, int64_t rows,
-                               int64_t cols);
+// A tensor of floats or blocks as a matrix, of which all axes but the last count the rows.
+Result<ops::Matrix> BindMatrix(const formats::Checkpoint& checkpoint, const std::string& name,
+                               std::span<const int64_t> shape);
+// The weight of a linear layer, "....mlp.up_proj.weight", as the checkpoint's quantisation stores such.
+Result<ops::Matrix> BindLinear(const formats::Checkpoint& checkpoint, Quantization quantization,
+                               const std::string& name, int64_t rows, int64_t cols);
+// A tensor of `shape`, of F32, F16 or BF16, as finite floats.
+Result<Vector> BindVector(const formats::Checkpoint& checkpoint, const std::string& name,
+                          std::span<const int64_t> shape);
+// The file that a tensor's bytes are in. Null has no place.
+FilePlace PlaceOf(const formats::Checkpoint& checkpoint, const std::byte* data);
 
 // Checks that both containers share. `where` names the file.
 Status CheckConfig(const DecoderConfig& config, int shared_layers, const std::string& where);

@@ -166,7 +166,7 @@ Result<ops::Matrix> BindGemmaLinear(const Checkpoint& checkpoint, const std::str
                                     int64_t cols) {
   const std::string name = module + ".weight";
   const Tensor* tensor = checkpoint.Find(name);
-  if (tensor != nullptr && quant::IsFloat(tensor->type)) return BindMatrix(checkpoint, name, rows, cols);
+  if (tensor != nullptr && quant::IsFloat(tensor->type)) return BindMatrix(checkpoint, name, std::array{rows, cols});
   TRY_ASSIGN(ops::Matrix matrix, BindCodes(checkpoint, name, rows, cols));
   if (cols > quant::MaxExactColumns(matrix.type))
     return FailTensor(checkpoint, name,
@@ -182,7 +182,7 @@ Result<ops::Matrix> BindGemmaLinear(const Checkpoint& checkpoint, const std::str
 
 Result<ops::Matrix> BindGemmaEmbedding(const Checkpoint& checkpoint, const std::string& module, int64_t rows,
                                        int64_t cols) {
-  if (checkpoint.Find(module + ".weight") != nullptr) return BindMatrix(checkpoint, module + ".weight", rows, cols);
+  if (checkpoint.Find(module + ".weight") != nullptr) return BindMatrix(checkpoint, module + ".weight", std::array{rows, cols});
   TRY_ASSIGN(ops::Matrix matrix, BindCodes(checkpoint, module + ".embedding_quantized", rows, cols));
   const std::string name = module + ".embedding_scale";
   const Tensor* scales = checkpoint.Find(name);
@@ -203,7 +203,7 @@ Result<ops::Matrix> BindGemmaEmbedding(const Checkpoint& checkpoint, const std::
 Result<ops::Matrix> BindGroupLinear(const Checkpoint& checkpoint, const std::string& module, int64_t rows,
                                     int64_t cols) {
   const std::string name = module + ".weight_packed";
-  if (checkpoint.Find(name) == nullptr) return BindMatrix(checkpoint, module + ".weight", rows, cols);
+  if (checkpoint.Find(name) == nullptr) return BindMatrix(checkpoint, module + ".weight", std::array{rows, cols});
   for (const char* other : {".weight_zero_point", ".weight_g_idx"})
     if (checkpoint.Find(module + other) != nullptr)
       return FailTensor(checkpoint, module + other,

@@ -17,6 +17,9 @@ using kernels::KvType;
 // Queries (rows times heads) of a tile: enough that widening a block costs a few percent of what they do with it, few
 // enough for the second-level cache to hold their scores beside the block.
 constexpr int64_t kTileQueries = 64;
+// The same of queries that all see the same, which meet a block in one call of each kernel: the more, the less it costs
+// to bring the block into shape.
+constexpr int64_t kTileQueriesForAll = 128;
 // So many rows or fewer may be split by blocks of keys instead of by rows.
 constexpr int64_t kFewRows = 4;
 // Parts (of a row and a block) that are made before they are merged.
@@ -29,22 +32,23 @@ struct Range {
   int64_t count() const { return end - begin; }
 };
 
-// The first position that a row sees; later rows see no earlier one.
-int64_t OldestSeen(const Queries& queries, int64_t row) {
-  const int64_t own = queries.first_position + row;
-  return queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0;
+// The positions that rows first .. first+rows-1 see, all together. Later rows see no earlier ones.
+Range Seen(const Queries& queries, int64_t first, int64_t rows) {
+  if (queries.all > 0) return {0, queries.all};
+  const int64_t own = queries.first_position + first;
+  return {queries.window > 0 ? std::max<int64_t>(0, own + 1 - queries.window) : 0, own + rows};
 }
 
-// The positions that rows first .. first+rows-1 see, all together, of a block.
+// Those of a block among them.
 Range Seen(const Queries& queries, int64_t first, int64_t rows, int64_t block) {
-  const int64_t end = queries.first_position + first + rows;
-  return {std::max(OldestSeen(queries, first), block * kKeyBlock), std::min(end, (block + 1) * kKeyBlock)};
+  const Range seen = Seen(queries, first, rows);
+  return {std::max(seen.begin, block * kKeyBlock), std::min(seen.end, (block + 1) * kKeyBlock)};
 }
 
 // The blocks that they see something of.
 Range BlocksSeen(const Queries& queries, int64_t first, int64_t rows) {
-  const int64_t last = queries.first_position + first + rows - 1;
-  return {OldestSeen(queries, first) / kKeyBlock, last / kKeyBlock + 1};
+  const Range seen = Seen(queries, first, rows);
+  return {seen.begin / kKeyBlock, (seen.end + kKeyBlock - 1) / kKeyBlock};
 }
 
 // `data` (keys or values) from `position` on.
@@ -62,15 +66,17 @@ KvRows SkipRows(const KvRows& rows, int64_t count) {
           rows.stride, rows.next};
 }
 
-// The first n rows, widened to floats, which is exact: many queries then need not do it again and again.
+// The first n rows, widened to floats, which is exact, and close together: many queries then need not do it again and
+// again.
 KvRows Widen(const kernels::Kernels& kernels, const KvRows& rows, int64_t n, int64_t d, float* wide) {
   const KvRows floats = {wide, KvType::kF32, d + kGap};
   for (int64_t j = 0; j < n; ++j, wide += floats.stride) {
     const auto* row = static_cast<const std::byte*>(SkipRows(rows, j).data);
-    if (rows.type == KvType::kF16)
-      kernels.decode[static_cast<size_t>(quant::Type::kF16)](row, wide, d);
-    else
+    if (rows.type == KvType::kI8)
       kernels.scale_codes(reinterpret_cast<const int8_t*>(row), 1.0f, d, wide);
+    else
+      kernels.decode[static_cast<size_t>(rows.type == KvType::kF16 ? quant::Type::kF16 : quant::Type::kF32)](row, wide,
+                                                                                                             d);
   }
   return floats;
 }
@@ -111,39 +117,57 @@ Attention::Attention(const Context& context, int64_t query_heads, int64_t head_d
   }
 }
 
+void Attention::ReserveForAll() {
+  const auto queries = static_cast<size_t>(std::max(kTileQueriesForAll, query_heads_));
+  for (Scratch& scratch : scratch_) {
+    scratch.scores.Reserve(queries * static_cast<size_t>(kKeyBlock));
+    scratch.sums.Reserve(4 * queries);
+    for (auto* buffer : {&scratch.mix, &scratch.q}) buffer->Reserve(queries * static_cast<size_t>(head_dim_));
+  }
+}
+
 MemoryUse Attention::scratch() const {
   MemoryUse use = split_sums_.memory();
   use += split_mix_.memory();
   for (const Scratch& scratch : scratch_)
-    for (const auto* buffer : {&scratch.wide, &scratch.scores, &scratch.sums, &scratch.mix}) use += buffer->memory();
+    for (const auto* buffer : {&scratch.wide, &scratch.scores, &scratch.sums, &scratch.mix, &scratch.q})
+      use += buffer->memory();
   return use;
 }
 
 void Attention::Run(const KvView& kv, const Queries& queries, float* out) {
   const int64_t rows = queries.rows, threads = context_.pool->size();
-  CHECK(kv.head_dim <= head_dim_ && (kv.capacity % kKeyBlock == 0 || queries.first_position + rows <= kv.capacity));
-  if (threads > 1 && rows <= kFewRows && rows * kv.kv_heads < 2 * threads) return RunBlocks(kv, queries, out);
-  const int64_t most_rows = std::max<int64_t>(1, kTileQueries * kv.kv_heads / query_heads_);
+  const bool all = queries.all > 0;
+  CHECK(kv.head_dim <= head_dim_ && (kv.capacity % kKeyBlock == 0 || Seen(queries, 0, rows).end <= kv.capacity));
+  if (all) ReserveForAll();
+  if (!all && threads > 1 && rows <= kFewRows && rows * kv.kv_heads < 2 * threads) return RunBlocks(kv, queries, out);
+  const int64_t tile_queries = all ? kTileQueriesForAll : kTileQueries;
+  const int64_t most_rows = std::max<int64_t>(1, tile_queries * kv.kv_heads / query_heads_);
   RunTiles(kv, queries, std::clamp<int64_t>(rows * kv.kv_heads / (4 * threads), 1, most_rows), out);
 }
 
-// Many rows: a thread takes a tile through all of its blocks.
+// Many rows: a thread takes a tile through all of its blocks. Tiles of one head follow each other, as they meet the same
+// keys.
 void Attention::RunTiles(const KvView& kv, const Queries& queries, int64_t tile_rows, float* out) {
   const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim;
   const int64_t tiles = (queries.rows + tile_rows - 1) / tile_rows;
   context_.pool->ParallelFor(tiles * kv.kv_heads, [&](int64_t index, int worker) {
-    const int64_t first_row = index / kv.kv_heads * tile_rows;
-    const Tile tile = {first_row, std::min(tile_rows, queries.rows - first_row), index % kv.kv_heads};
+    const int64_t first_row = index % tiles * tile_rows;
+    const Tile tile = {first_row, std::min(tile_rows, queries.rows - first_row), index / tiles};
     Scratch& scratch = scratch_[static_cast<size_t>(worker)];
     const int64_t count = tile.rows * group;
     const auto part_of = [&](int64_t row) {
       float* max = scratch.sums.data() + row * group;
-      return AttentionPart{max, max + count, scratch.mix.data()};
+      return AttentionPart{max, max + count, scratch.mix.data() + (queries.all > 0 ? row * group * d : 0)};
     };
     const auto merged = [&](int64_t row) {
       float* max = scratch.sums.data() + 2 * count + row * group;
       return AttentionPart{max, max + count, out + ((first_row + row) * query_heads_ + tile.kv_head * group) * d};
     };
+    if (queries.all > 0)
+      for (int64_t row = 0; row < tile.rows; ++row)
+        std::copy_n(queries.q + ((first_row + row) * query_heads_ + tile.kv_head * group) * d, group * d,
+                    scratch.q.data() + row * group * d);
     for (int64_t row = 0; row < tile.rows; ++row) Start(merged(row), group, d);
     const Range blocks = BlocksSeen(queries, first_row, tile.rows);
     for (int64_t block = blocks.begin; block < blocks.end; ++block)
@@ -190,11 +214,12 @@ void Attention::Attend(const KvView& kv, const Queries& queries, const Tile& til
   const kernels::Kernels& kernels = *context_.kernels;
   const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim;
   const Range all = Seen(queries, tile.first_row, tile.rows, block);
-  const bool widen = tile.rows > 1 && kv.type != KvType::kF32;
-  // Calls body(row, its scores, the positions that it sees) for each row that sees any.
+  const int64_t together = queries.all > 0 ? tile.rows : 1;  // rows that see the same
+  const bool widen = tile.rows > 1 && (kv.type != KvType::kF32 || queries.all > 0);
+  // Calls body(first of some rows that see the same, their scores, the positions that they see), if they see any.
   const auto for_each_row = [&](const auto& body) {
-    for (int64_t row = 0; row < tile.rows; ++row) {
-      const Range seen = Seen(queries, tile.first_row + row, 1, block);
+    for (int64_t row = 0; row < tile.rows; row += together) {
+      const Range seen = Seen(queries, tile.first_row + row, together, block);
       if (seen.count() > 0) body(row, scratch.scores.data() + row * group * kKeyBlock, seen);
     }
   };
@@ -209,15 +234,19 @@ void Attention::Attend(const KvView& kv, const Queries& queries, const Tile& til
     if (next <= queries.first_position) values.next = RowsFrom(kv, kv.keys, next, tile.kv_head).data;
   }
   for_each_row([&](int64_t row, float* scores, const Range& seen) {
-    const float* q = queries.q + ((tile.first_row + row) * query_heads_ + tile.kv_head * group) * d;
-    kernels.attention_scores(q, group, d, SkipRows(keys, seen.begin - all.begin), seen.count(), scores);
-    kernels.attention_softmax(scores, group, seen.count(), ScalesFrom(kv, kv.key_scales, seen.begin, tile.kv_head),
+    const float* q = queries.all > 0
+                         ? scratch.q.data()
+                         : queries.q + ((tile.first_row + row) * query_heads_ + tile.kv_head * group) * d;
+    kernels.attention_scores(q, together * group, d, SkipRows(keys, seen.begin - all.begin), seen.count(), scores);
+    kernels.attention_softmax(scores, together * group, seen.count(),
+                              ScalesFrom(kv, kv.key_scales, seen.begin, tile.kv_head),
                               ScalesFrom(kv, kv.value_scales, seen.begin, tile.kv_head), part_of(row));
   });
   if (widen) values = Widen(kernels, values, all.count(), d, scratch.wide.data());
   for_each_row([&](int64_t row, const float* p, const Range& seen) {
-    kernels.attention_mix(p, group, d, SkipRows(values, seen.begin - all.begin), seen.count(), part_of(row).mix);
-    done(row);
+    kernels.attention_mix(p, together * group, d, SkipRows(values, seen.begin - all.begin), seen.count(),
+                          part_of(row).mix);
+    for (int64_t i = row; i < row + together; ++i) done(i);
   });
 }
 

@@ -1,4 +1,4 @@
-// Attention of query rows over cached keys and values.
+// Attention of query rows over keys and values: cached ones that lie in a row's past, or all there are.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +24,11 @@ struct KvView {
 };
 
 // Rows of queries, [rows, query_heads, head_dim]; row r is at position first_position + r. It sees all positions up to
-// its own, or the last `window` of them (0: all).
+// its own, or the last `window` of them (0: all); or else, wherever it is, the first `all` positions.
 struct Queries {
   const float* q = nullptr;
   int64_t rows = 0, first_position = 0, window = 0;
+  int64_t all = 0;  // 0: what was said of positions and windows
 };
 
 // A query meets the keys block by block (kernels.h has the order), so that scratch memory does not grow with the
@@ -37,9 +38,12 @@ class Attention {
  public:
   // head_dim: the largest of any layer.
   Attention(const Context& context, int64_t query_heads, int64_t head_dim);
+  // Makes room for queries that see all positions, so that they allocate nothing.
+  void ReserveForAll();
 
   // out[r] = softmax(q[r] . k) v over the keys that row r sees, shaped like q; query head h reads K/V head
-  // h / (query_heads / kv_heads). No scale is applied. The keys of all rows are in the cache.
+  // h / (query_heads / kv_heads). No scale is applied. The keys of all rows are there. `out` may be q itself if all
+  // positions are seen.
   void Run(const KvView& kv, const Queries& queries, float* out);
   MemoryUse scratch() const;
 
@@ -53,7 +57,8 @@ class Attention {
     AlignedBuffer<float> wide;    // [kKeyBlock, head_dim and a gap]: keys or values as floats
     AlignedBuffer<float> scores;  // [rows, group, kKeyBlock]
     AlignedBuffer<float> sums;    // [4, rows, group]: max and sum of a block, and of all that were merged
-    AlignedBuffer<float> mix;     // [group, head_dim]: of a block and one row
+    AlignedBuffer<float> mix;     // [group, head_dim]: of a block and one row; of all rows if they see the same
+    AlignedBuffer<float> q;       // [rows, group, head_dim]: side by side, if they see the same
   };
 
   void RunTiles(const KvView& kv, const Queries& queries, int64_t tile_rows, float* out);

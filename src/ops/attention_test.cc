@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <utility>
@@ -13,13 +14,15 @@
 namespace carat::ops {
 namespace {
 
-// Attention in double precision, straight from its definition. q [rows, heads, d]; k, v [positions, kv_heads, d].
+// Attention in double precision, straight from its definition. q [rows, heads, d]; k, v [positions, kv_heads, d]. If
+// `all` is not 0, all rows see so many positions.
 std::vector<double> Reference(const std::vector<float>& q, const std::vector<float>& k, const std::vector<float>& v,
-                              int64_t rows, int64_t heads, int64_t kv_heads, int64_t d, int64_t first, int64_t window) {
+                              int64_t rows, int64_t heads, int64_t kv_heads, int64_t d, int64_t first, int64_t window,
+                              int64_t all = 0) {
   std::vector<double> out(q.size(), 0.0);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t h = 0; h < heads; ++h) {
-      const int64_t end = first + r + 1, begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
+      const int64_t end = all > 0 ? all : first + r + 1, begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
       const int64_t kv_head = h / (heads / kv_heads);
       std::vector<double> weights;
       double best = -INFINITY, sum = 0;
@@ -51,7 +54,8 @@ std::vector<float> RunInBatches(const KvView& view, const Queries& queries, int6
     const Queries part = {.q = queries.q + first * row,
                           .rows = std::min(batch, queries.rows - first),
                           .first_position = queries.first_position + first,
-                          .window = queries.window};
+                          .window = queries.window,
+                          .all = queries.all};
     attention.Run(view, part, out.data() + first * row);
   }
   return out;
@@ -124,6 +128,40 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest,
                                          Case{9, 4, 4, 8, 30, 0, 64}, Case{1, 5, 1, 7, 140, 12, 128},
                                          Case{70, 8, 1, 24, 2500, 0, 2688}, Case{40, 8, 2, 20, 1000, 300, 384},
                                          Case{130, 9, 1, 16, 0, 100, 256}));
+
+// As in an encoder: every row sees every position, and the rows of a tile meet a block together.
+TEST(Attention, RowsMaySeeAllPositions) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  const auto make = [&](int64_t count) {
+    std::vector<float> values(static_cast<size_t>(count));
+    for (float& value : values) value = normal(random);
+    return values;
+  };
+  for (const auto& [rows, heads, kv_heads, d] :
+       {std::array<int64_t, 4>{9, 3, 3, 16}, {130, 4, 2, 20}, {261, 3, 3, 64}, {300, 12, 1, 64}}) {
+    const std::vector<float> q = make(rows * heads * d), k = make(rows * kv_heads * d), v = make(rows * kv_heads * d);
+    const std::vector<double> expected = Reference(q, k, v, rows, heads, kv_heads, d, 0, 0, rows);
+    const KvView view = {.keys = reinterpret_cast<const std::byte*>(k.data()),
+                         .values = reinterpret_cast<const std::byte*>(v.data()),
+                         .type = kernels::KvType::kF32,
+                         .capacity = rows,
+                         .kv_heads = kv_heads,
+                         .head_dim = d};
+    const Queries queries = {.q = q.data(), .rows = rows, .all = rows};
+    const std::vector<float> whole = RunInBatches(view, queries, heads, rows, 1);
+    for (size_t i = 0; i < whole.size(); ++i) ASSERT_NEAR(whole[i], expected[i], 1e-5) << i;
+    for (const int threads : {1, 3})
+      for (const int64_t batch : {int64_t{1}, int64_t{5}, rows})
+        ASSERT_EQ(RunInBatches(view, queries, heads, batch, threads), whole) << threads << " threads, " << batch;
+
+    ThreadPool pool(2);  // in place of the queries
+    std::vector<float> in_place = q;
+    Attention attention({.kernels = kernels::SelectKernels(), .pool = &pool}, heads, d);
+    attention.Run(view, {.q = in_place.data(), .rows = rows, .all = rows}, in_place.data());
+    ASSERT_EQ(in_place, whole);
+  }
+}
 
 }  // namespace
 }  // namespace carat::ops

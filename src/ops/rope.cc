@@ -33,11 +33,11 @@ void RopeTable::Fill(const RopeFrequencies& rope, int64_t first, int64_t count) 
   }
 }
 
-void RopeTable::Rotate(int64_t row, float* x, int64_t heads) const {
+void RopeTable::Rotate(int64_t row, float* x, int64_t heads, int64_t stride) const {
   const float* cos = cos_.data() + row * pairs_;
   const float* sin = sin_.data() + row * pairs_;
   for (int64_t head = 0; head < heads; ++head) {
-    float* lower = x + head * head_dim_;
+    float* lower = x + head * stride;
     float* upper = lower + head_dim_ / 2;
     for (int64_t i = 0; i < pairs_; ++i) {
       const float a = lower[i], b = upper[i];

@@ -30,7 +30,9 @@ class RopeTable {
   }
 
   // In place on `heads` heads of the row-th position: x [heads, head_dim].
-  void Rotate(int64_t row, float* x, int64_t heads) const;
+  void Rotate(int64_t row, float* x, int64_t heads) const { Rotate(row, x, heads, head_dim_); }
+  // The same on heads that begin `stride` elements apart, each a part of something wider: of two axes, each has a half.
+  void Rotate(int64_t row, float* x, int64_t heads, int64_t stride) const;
 
  private:
   int64_t head_dim_ = 0, pairs_ = 0;

@@ -34,6 +34,20 @@ TEST(Rope, RotatesHalvesAndLeavesTheRest) {
   }
 }
 
+// Two axes: a half of each head turns with the column, the other with the row, as heads of half the size.
+TEST(Rope, ARotationMayCoverAPartOfEachHead) {
+  const RopeFrequencies rope = MakeRopeFrequencies(100.0, 4, 2, 1.0);
+  RopeTable table;
+  table.Fill(rope, 0, 10);
+  std::vector<float> x(16), part(8);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+  for (size_t i = 0; i < part.size(); ++i) part[i] = x[i / 4 * 8 + 4 + i % 4];
+  const std::vector<float> before = x;
+  table.Rotate(7, x.data() + 4, 2, 8);
+  table.Rotate(7, part.data(), 2);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(x[i], i % 8 < 4 ? before[i] : part[i / 8 * 4 + i % 4]) << i;
+}
+
 TEST(Rope, ARowDoesNotDependOnTheBatch) {
   const RopeFrequencies rope = MakeRopeFrequencies(1e4, 16, 8, 1.0);
   RopeTable batch, single;
