@@ -174,7 +174,7 @@ void ElementWise(Input& input) {
 void Attention(Input& input) {
   constexpr KvType kTypes[] = {KvType::kF32, KvType::kF16, KvType::kI8};
   const KvType type = kTypes[input.Take<uint8_t>() % 3];
-  const int64_t d = input.Size(100), n = input.Size(kernels::kKeyBlock), heads = input.Size(kMost);
+  const int64_t d = input.Size(100), n = input.Size(kernels::kKeyBlock), heads = input.Size(2 * kMost);
   const std::vector<std::byte> cache = input.Bytes(n * d * kernels::KvBytes(type));
   const Floats q = input.Floats(heads * d), p = input.Floats(heads * kernels::kKeyBlock);
   const Floats key_scale = input.Floats(n), value_scale = input.Floats(n), mix = input.Floats(heads * d);

@@ -15,6 +15,7 @@
 #include "carat/session.h"
 #include "formats/checkpoint.h"
 #include "gemma/load_quantized.h"
+#include "tests/support/changed_folder.h"
 #include "tests/support/dump.h"
 
 namespace carat {
@@ -26,37 +27,11 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 const std::string kText = "model.language_model.";
 const std::string kGate = kText + "layers.0.mlp.gate_proj.";
 
-// A folder that a test can change before it is written.
-struct Folder {
-  struct Entry {
-    std::string name;
-    quant::Type type;
-    std::vector<int64_t> shape;
-    std::vector<std::byte> bytes;
-  };
+// A checkpoint of the project's golden set.
+struct Folder : testing_support::ChangedFolder {
+  explicit Folder(const std::string& name)
+      : ChangedFolder(fs::path(CARAT_SOURCE_DIR) / "tests/data/golden" / name / "model") {}
 
-  explicit Folder(const std::string& name) {
-    const fs::path path = fs::path(CARAT_SOURCE_DIR) / "tests/data/golden" / name / "model";
-    const testing_support::Dump dump(path / "model.safetensors");
-    for (const auto& [key, entry] : dump.entries()) {
-      const auto bytes = dump.Bytes(key);
-      tensors.push_back({key, entry.type, entry.shape, {bytes.begin(), bytes.end()}});
-    }
-    std::ifstream file(path / "config.json");
-    config = Json::parse(file);
-  }
-
-  Entry& At(const std::string& name) {
-    const auto found = std::ranges::find(tensors, name, &Entry::name);
-    EXPECT_NE(found, tensors.end()) << name;
-    return *found;
-  }
-  void Remove(const std::string& name) {
-    EXPECT_EQ(std::erase_if(tensors, [&](const Entry& entry) { return entry.name == name; }), 1u) << name;
-  }
-  void SetFloat(const std::string& name, size_t index, float value) {
-    std::memcpy(At(name).bytes.data() + index * sizeof(float), &value, sizeof(value));
-  }
   // Adds a column to a tensor of bytes.
   void Widen(const std::string& name) {
     Entry& entry = At(name);
@@ -66,23 +41,6 @@ struct Folder {
   void Rule(const char* pattern) { Quantization()["module_quant_configs"][pattern]["num_bits"] = 4; }
   Json& Quantization() { return config["quantization_config"]; }
   Json& Group() { return Quantization()["config_groups"]["group_0"]; }
-
-  fs::path Write() const {
-    std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();  // several run at a time
-    std::ranges::replace(test, '/', '-');
-    const fs::path path = fs::path(testing::TempDir()) / ("carat-mobile-" + test);
-    fs::create_directories(path);
-    std::vector<formats::SafetensorsTensor> views;
-    views.reserve(tensors.size());
-    for (const Entry& entry : tensors)
-      views.push_back({.name = entry.name, .type = entry.type, .shape = entry.shape, .data = entry.bytes});
-    EXPECT_TRUE(formats::WriteSafetensors(path / "model.safetensors", views));
-    std::ofstream(path / "config.json") << config.dump();
-    return path;
-  }
-
-  std::vector<Entry> tensors;
-  Json config;
 };
 
 struct Fault {

@@ -16,8 +16,12 @@
 #include <string>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "carat/engine.h"
 #include "carat/session.h"
+#include "formats/checkpoint.h"
+#include "gemma/vision_encoder.h"
+#include "kernels/kernels.h"
 
 namespace fs = std::filesystem;
 
@@ -122,6 +126,7 @@ struct Model {
   fs::path path;                   // what is opened: a file of `files`, or their folder
   std::vector<fs::path> files;     // that may be damaged
   std::vector<std::string> bytes;  // of each
+  bool tower = false;              // has a vision tower, which is tried as well
 };
 
 Model ReadModel(const fs::path& path) {
@@ -133,21 +138,42 @@ Model ReadModel(const fs::path& path) {
   }
   std::ranges::sort(model.files);
   for (const fs::path& file : model.files) model.bytes.push_back(ReadFile(file));
+  const auto checkpoint = formats::Checkpoint::Open(path);
+  model.tower = checkpoint && gemma::VisionModel::IsIn(*checkpoint);
   return model;
+}
+
+// What is wrong with an error, or "".
+std::string Judge(const Error& error, const fs::path& folder, std::map<std::string, int>& outcomes) {
+  ++outcomes["refused"];
+  if (error.message.find('\n') != std::string::npos) return "the message has more than one line: " + error.message;
+  if (error.message.find(folder.string()) == std::string::npos) return "the message names no file: " + error.message;
+  if (error.code != ErrorCode::kBadModel && error.code != ErrorCode::kNotFound && error.code != ErrorCode::kUsage)
+    return "an odd code " + std::to_string(static_cast<int>(error.code)) + ": " + error.message;
+  return "";
+}
+
+// Loads the vision tower that is there and, if it loads, looks at the smallest picture. Returns a complaint, or "".
+std::string TryTower(const fs::path& path, const fs::path& folder, std::map<std::string, int>& outcomes) {
+  const auto checkpoint = formats::Checkpoint::Open(path);
+  if (!checkpoint) return Judge(checkpoint.error(), folder, outcomes);
+  const auto model = gemma::VisionModel::Load(*checkpoint);
+  if (!model) return Judge(model.error(), folder, outcomes);
+  ++outcomes["loaded"];
+  const int64_t side = model->config.pooling;
+  ThreadPool pool(1);
+  gemma::VisionEncoder encoder(*model, {.kernels = kernels::SelectKernels(), .pool = &pool}, side * side);
+  const auto values = static_cast<size_t>(side * side * model->config.patch_values());
+  std::vector<float> soft(static_cast<size_t>(model->config.text_hidden));
+  const Status status =
+      encoder.Encode({.columns = side, .rows = side, .values = std::vector<float>(values, 0.5f)}, soft);
+  return status || !status.error().message.empty() ? "" : "an error without a message";
 }
 
 // Loads what is there and, if it loads, computes a little with it. Returns a complaint, or "".
 std::string Try(const fs::path& path, const fs::path& folder, std::map<std::string, int>& outcomes) {
   const auto engine = Engine::Load(path, {.threads = 1, .cpu = {}, .progress = {}});
-  if (!engine) {
-    const Error& error = engine.error();
-    ++outcomes["refused"];
-    if (error.message.find('\n') != std::string::npos) return "the message has more than one line: " + error.message;
-    if (error.message.find(folder.string()) == std::string::npos) return "the message names no file: " + error.message;
-    if (error.code != ErrorCode::kBadModel && error.code != ErrorCode::kNotFound && error.code != ErrorCode::kUsage)
-      return "an odd code " + std::to_string(static_cast<int>(error.code)) + ": " + error.message;
-    return "";
-  }
+  if (!engine) return Judge(engine.error(), folder, outcomes);
   ++outcomes["loaded"];
   SessionOptions options;
   options.context = std::min(32, (*engine)->info().max_positions);
@@ -183,7 +209,9 @@ int Run(const std::vector<fs::path>& paths, uint64_t count, double seconds, uint
     for (size_t i = 0; i < model.files.size(); ++i)
       WriteFile(work / model.files[i].filename(), i == victim ? bytes : model.bytes[i]);
     const bool folder = std::ranges::find(model.files, model.path) == model.files.end();
-    const std::string complaint = Try(folder ? work : work / model.path.filename(), work, outcomes);
+    const fs::path path = folder ? work : work / model.path.filename();
+    std::string complaint = Try(path, work, outcomes);
+    if (complaint.empty() && model.tower) complaint = TryTower(path, work, outcomes);
     if (!complaint.empty()) {
       ++faults;
       std::printf("mutant %s (%s): %s\n", std::to_string(seed + done).c_str(), model.files[victim].c_str(),
@@ -200,10 +228,10 @@ int Run(const std::vector<fs::path>& paths, uint64_t count, double seconds, uint
 // The small models that the tests carry.
 std::vector<fs::path> OwnModels() {
   std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(CARAT_SOURCE_DIR "/tests/data/golden")) {
-    for (const char* name : {"model", "model.gguf", "model-00001-of-00003.gguf"})
-      if (fs::exists(entry.path() / name)) paths.push_back(entry.path() / name);
-  }
+  for (const char* data : {"/tests/data/golden", "/tests/data/vision"})
+    for (const auto& entry : fs::directory_iterator(std::string(CARAT_SOURCE_DIR) + data))
+      for (const char* name : {"model", "model.gguf", "model-00001-of-00003.gguf", "mmproj.gguf"})
+        if (fs::exists(entry.path() / name)) paths.push_back(entry.path() / name);
   std::ranges::sort(paths);
   return paths;
 }

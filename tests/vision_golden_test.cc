@@ -52,8 +52,8 @@ std::map<std::string, double> Tolerances(const Json& object) {
   return tolerances;
 }
 
-// CASE/model or CASE/*.gguf with CASE/N.safetensors and N.json; or files of mmproj with one input and a list in 0.json of
-// what each should give.
+// CASE/model or CASE/*.gguf with CASE/N.safetensors and N.json; or files of mmproj with one input and a list in 0.json
+// of what each should give.
 void AddCases(const fs::path& folder, std::vector<Case>& cases) {
   const std::string name = folder.filename().string();
   if (fs::exists(folder / "input.safetensors")) {
@@ -136,20 +136,20 @@ struct How {
   int64_t spare_patches = 0;  // that the encoder has room for
 };
 
-Activations Run(const VisionModel& model, const std::vector<PatchGrid>& pictures, const How& how = {}) {
+Activations Encode(const VisionModel& model, const std::vector<PatchGrid>& pictures, const How& how = {}) {
   ThreadPool pool(how.threads);
-  const ops::Context context = {
-      .kernels = kernels::SelectKernels(how.kernels), .pool = &pool, .exact = how.exact};
+  const ops::Context context = {.kernels = kernels::SelectKernels(how.kernels), .pool = &pool, .exact = how.exact};
   int64_t most = 0;
   for (const PatchGrid& grid : pictures) most = std::max(most, grid.columns * grid.rows);
   VisionEncoder encoder(model, context, most + how.spare_patches);
   Activations seen;
   for (const PatchGrid& grid : pictures) {
     std::vector<float> soft(static_cast<size_t>(encoder.SoftTokens(grid) * model.config.text_hidden));
-    const Status status = encoder.Encode(grid, soft, [&](std::string_view name, std::span<const int64_t> shape, const float* v) {
-      std::vector<float>& all = seen[std::string(name)];
-      all.insert(all.end(), v, v + shape[0] * shape[1]);
-    });
+    const Status status =
+        encoder.Encode(grid, soft, [&](std::string_view name, std::span<const int64_t> shape, const float* v) {
+          std::vector<float>& all = seen[std::string(name)];
+          all.insert(all.end(), v, v + shape[0] * shape[1]);
+        });
     EXPECT_TRUE(status) << status.error().message;
   }
   return seen;
@@ -194,7 +194,7 @@ void CheckExact(const std::vector<Case>& cases) {
   for (const Case& golden : cases) {
     SCOPED_TRACE(golden.name);
     const Tower tower(golden.model);
-    if (tower.model) ExpectWithinTolerance(Run(*tower.model, Pictures(golden.inputs)), golden);
+    if (tower.model) ExpectWithinTolerance(Encode(*tower.model, Pictures(golden.inputs)), golden);
   }
 }
 
@@ -218,7 +218,7 @@ void CheckNormal(const std::vector<Case>& cases) {
     const Tower tower(golden.model);
     if (!tower.model) continue;
     const std::vector<PatchGrid> pictures = Pictures(golden.inputs);
-    const Activations exact = Run(*tower.model, pictures), normal = Run(*tower.model, pictures, {.exact = false});
+    const Activations exact = Encode(*tower.model, pictures), normal = Encode(*tower.model, pictures, {.exact = false});
     if (!tower.model->has_blocks) {
       EXPECT_EQ(exact, normal);
       continue;
@@ -254,13 +254,14 @@ TEST(VisionGolden, HowItIsComputedDoesNotShow) {
     if (!tower.model) continue;
     const std::vector<PatchGrid> pictures = Pictures(golden.inputs);
     for (const bool exact : {true, false}) {
-      const Activations first = Run(*tower.model, pictures, {.exact = exact});
+      const Activations first = Encode(*tower.model, pictures, {.exact = exact});
       for (const int threads : {2, 3, 4})
-        EXPECT_EQ(first, Run(*tower.model, pictures, {.threads = threads, .exact = exact, .spare_patches = 100}))
+        EXPECT_EQ(first, Encode(*tower.model, pictures, {.threads = threads, .exact = exact, .spare_patches = 100}))
             << threads << " threads";
       for (const kernels::Kernels* table : kernels::AllKernels())
-        if (kernels::Supported(*table))
-          EXPECT_EQ(first, Run(*tower.model, pictures, {.kernels = table->name, .exact = exact})) << table->name;
+        if (kernels::Supported(*table)) {
+          EXPECT_EQ(first, Encode(*tower.model, pictures, {.kernels = table->name, .exact = exact})) << table->name;
+        }
     }
   }
 }
@@ -270,7 +271,7 @@ void ExpectSameNumbers(const fs::path& folder, const fs::path& mmproj, const fs:
   const Tower a(folder), b(mmproj);
   ASSERT_TRUE(a.model && b.model);
   const std::vector<PatchGrid> pictures = Pictures(inputs);
-  EXPECT_EQ(Run(*a.model, pictures), Run(*b.model, pictures));
+  EXPECT_EQ(Encode(*a.model, pictures), Encode(*b.model, pictures));
 }
 
 TEST(VisionGolden, TheContainerDoesNotShow) {

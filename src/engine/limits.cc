@@ -39,8 +39,9 @@ uint64_t TokenBytes(const Session& session, int depth) {
   return session.engine().info().token_bytes + session.impl().decoder->cache().attended_bytes(depth);
 }
 
-ArithmeticPeak MeasureArithmeticPeak(const Engine& engine) {
-  const ops::Context& context = engine.impl().context;
+ArithmeticPeak MeasureArithmeticPeak(const Engine& engine) { return MeasureArithmeticPeak(engine.impl().context); }
+
+ArithmeticPeak MeasureArithmeticPeak(const ops::Context& context) {
   return {.integer = OperationsPerSecond(*context.pool, context.kernels->peak_int8),
           .floating = OperationsPerSecond(*context.pool, context.kernels->peak_float)};
 }

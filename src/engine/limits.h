@@ -27,5 +27,6 @@ struct ArithmeticPeak {
 // Takes about 50 ms, and gives the best of several tries, since other programs can only make it less. Zeros if the
 // engine's kernels name no limit (the scalar ones).
 ArithmeticPeak MeasureArithmeticPeak(const Engine& engine);
+ArithmeticPeak MeasureArithmeticPeak(const ops::Context& context);
 
 }  // namespace carat

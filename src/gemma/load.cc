@@ -74,9 +74,8 @@ Result<Vector> BindVector(const formats::Checkpoint& checkpoint, const std::stri
                           std::span<const int64_t> shape) {
   TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint, name, shape));
   if (!quant::IsFloat(tensor->type))
-    return FailTensor(
-        checkpoint, name,
-        "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
+    return FailTensor(checkpoint, name,
+                      "has the type " + std::string(quant::Info(tensor->type).name) + "; vectors are F32, F16 or BF16");
   const size_t element = tensor->type == quant::Type::kF32 ? sizeof(float) : sizeof(uint16_t);
   Vector values(tensor->data.size() / element);
   for (size_t i = 0; i < values.size(); ++i) {

@@ -98,9 +98,9 @@ Status Binder::BindPatch() {
   const std::array shape = {config.hidden, int64_t{3}, config.patch, config.patch};
   TRY_ASSIGN(const formats::Tensor* tensor, FindTensor(checkpoint_, name, shape));
   if (!quant::IsFloat(tensor->type))
-    return FailTensor(checkpoint_, name,
-                      "has the type " + std::string(quant::Info(tensor->type).name) +
-                          "; the kernel of patches is F32, F16 or BF16");
+    return FailTensor(
+        checkpoint_, name,
+        "has the type " + std::string(quant::Info(tensor->type).name) + "; the kernel of patches is F32, F16 or BF16");
   // [D, channel, dy, dx] as the patches have it: [D, dy, dx, channel].
   const size_t element = tensor->type == quant::Type::kF32 ? sizeof(float) : sizeof(uint16_t);
   model_.reordered_patch.Reserve(tensor->data.size());

@@ -69,9 +69,9 @@ Result<VisionDescription> Reader::Read() {
 Status Reader::RefuseOtherTowers() {
   TRY_ASSIGN(const std::string_view architecture, metadata_.String("general.architecture"));
   if (architecture != "clip")
-    return FailHere("there is no vision tower in this file: its architecture is '" + std::string(architecture) + "'" +
-                        kRuns,
-                    ErrorCode::kNotFound);
+    return FailHere(
+        "there is no vision tower in this file: its architecture is '" + std::string(architecture) + "'" + kRuns,
+        ErrorCode::kNotFound);
   TRY_ASSIGN(const bool sees, metadata_.BoolOr("clip.has_vision_encoder", false));
   if (!sees) return FailHere(std::string("there is no vision tower in this file") + kRuns, ErrorCode::kNotFound);
   const char* key = "clip.vision.projector_type";
@@ -91,9 +91,9 @@ Status Reader::ReadSizes() {
   TRY_ASSIGN(config.query_heads, metadata_.Integer("clip.vision.attention.head_count", 1, kMaxHeads));
   TRY_ASSIGN(config.kv_heads,
              metadata_.IntegerOr("clip.vision.attention.head_count_kv", config.query_heads, 1, kMaxHeads));
-  TRY_ASSIGN(config.head_dim, metadata_.IntegerOr("clip.vision.attention.head_dim",
-                                                  std::max<int64_t>(1, config.hidden / config.query_heads), 1,
-                                                  kMaxWidth));
+  TRY_ASSIGN(config.head_dim,
+             metadata_.IntegerOr("clip.vision.attention.head_dim",
+                                 std::max<int64_t>(1, config.hidden / config.query_heads), 1, kMaxWidth));
   TRY_ASSIGN(config.patch, metadata_.Integer("clip.vision.patch_size", 1, kMaxPatchSide));
   TRY_ASSIGN(config.pooling, metadata_.IntegerOr("clip.vision.projector.scale_factor", 3, 1, kMaxPooling));
   TRY_ASSIGN(const double epsilon, metadata_.FloatOr("clip.vision.attention.layer_norm_epsilon", 1e-6));

@@ -21,8 +21,10 @@ class Counter {
     int64_t seen = 0;
     for (int64_t position = begin; position < end; ++position)
       seen += layer.kind == LayerKind::kSliding ? std::min(position + 1, window) : position + 1;
-    sum_.floating += static_cast<uint64_t>(2 * 2 * seen * query_heads * layer.head_dim);
+    Attend(seen, query_heads * layer.head_dim);
   }
+  // Scores and mix of queries of `width` numbers in all heads, with so many keys together.
+  void Attend(int64_t keys, int64_t width) { sum_.floating += static_cast<uint64_t>(2 * 2 * keys * width); }
   const Operations& sum() const { return sum_; }
 
  private:
@@ -53,6 +55,19 @@ Operations CountOperations(const Model& model, bool exact, int64_t past, int64_t
                    past + tokens);
   }
   counter.Multiply(model.head, 1);
+  return counter.sum();
+}
+
+Operations CountOperations(const VisionModel& model, bool exact, int64_t patches) {
+  const VisionConfig& config = model.config;
+  Counter counter(exact);
+  counter.Multiply(model.patch, patches);
+  for (const VisionLayerWeights& w : model.layers) {
+    for (const ClippedLinear* linear : {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down})
+      counter.Multiply(linear->weight, patches);
+    counter.Attend(patches * patches, config.query_heads * config.head_dim);
+  }
+  counter.Multiply(model.projection, patches / (config.pooling * config.pooling));
   return counter.sum();
 }
 

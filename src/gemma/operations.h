@@ -1,9 +1,10 @@
-// How much arithmetic tokens take.
+// How much arithmetic tokens and pictures take.
 #pragma once
 
 #include <cstdint>
 
 #include "gemma/model.h"
+#include "gemma/vision_model.h"
 
 namespace carat::gemma {
 
@@ -17,5 +18,7 @@ struct Operations {
 // Of appending `tokens` tokens to `past` others and computing the logits of the last: what Decoder::Run does, the
 // prefill shortcut included. `exact`: as of ops::Context.
 Operations CountOperations(const Model& model, bool exact, int64_t past, int64_t tokens);
+// Of a picture of `patches` patches, to its soft tokens.
+Operations CountOperations(const VisionModel& model, bool exact, int64_t patches);
 
 }  // namespace carat::gemma

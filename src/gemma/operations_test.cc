@@ -77,6 +77,23 @@ TEST(Operations, FloatsAreCountedApart) {
   EXPECT_EQ(CountOperations(model, true, 0, 1).integer, 2u * kVocabulary * kHidden);
 }
 
+// E2B's tower: 16 layers of 768 and 3072 numbers, 12 heads of 64.
+TEST(Operations, OfAPicture) {
+  VisionModel model;
+  model.config = {.hidden = 768, .text_hidden = kHidden, .query_heads = 12, .head_dim = 64, .pooling = 3, .rope = {}};
+  model.patch = Shape(768, 768, quant::Type::kBF16);
+  model.projection = Shape(kHidden, 768, quant::Type::kBF16);
+  for (int layer = 0; layer < 16; ++layer) {
+    VisionLayerWeights& w = model.layers.emplace_back();
+    for (ClippedLinear* linear : {&w.q, &w.k, &w.v, &w.o}) linear->weight = Shape(768, 768, quant::Type::kQ8_0);
+    for (ClippedLinear* linear : {&w.gate, &w.up}) linear->weight = Shape(3072, 768, quant::Type::kQ8_0);
+    w.down.weight = Shape(768, 3072, quant::Type::kQ8_0);
+  }
+  const Operations picture = CountOperations(model, false, 2520);
+  EXPECT_EQ(picture.integer, 301'989'888u * 2520);
+  EXPECT_EQ(picture.floating, 49'152u * 2520 * 2520 + 1'179'648u * 2520 + 2u * 280 * 768 * kHidden);
+}
+
 TEST(Operations, NothingTakesNothing) {
   const Operations none = CountOperations(E2b(), false, 7, 0);
   EXPECT_EQ(none.integer + none.floating, 0u);

@@ -12,10 +12,10 @@ struct VisionConfig {
   int64_t text_hidden = 0;  // H: width of the soft tokens
   int64_t layers = 0;
   int64_t query_heads = 0, kv_heads = 0;
-  int64_t head_dim = 0;  // d, a multiple of 4
-  int64_t ff_width = 0;  // F
-  int64_t patch = 0;     // p: pixels of a patch's side
-  int64_t pooling = 3;   // k: patches of the side of a block that becomes a soft token
+  int64_t head_dim = 0;   // d, a multiple of 4
+  int64_t ff_width = 0;   // F
+  int64_t patch = 0;      // p: pixels of a patch's side
+  int64_t pooling = 3;    // k: patches of the side of a block that becomes a soft token
   int64_t positions = 0;  // most columns, and most rows, of a grid of patches
   float norm_epsilon = 1e-6f;
   ops::RopeFrequencies rope;  // of one axis: of heads of d/2

@@ -111,8 +111,7 @@ void VisionEncoder::AttentionBlock(const VisionLayerWeights& w, const PatchGrid&
 
 // q = RoPE(RMSNorm(CLq a)), k = RoPE(RMSNorm(CLk a)), v = RMSNorm(CLv a) without weight, per head; a = RMSNorm(x). The
 // first half of a head turns with the column, the second with the row.
-void VisionEncoder::QueriesKeysValues(const VisionLayerWeights& w, const PatchGrid& grid, int64_t first,
-                                      int64_t rows) {
+void VisionEncoder::QueriesKeysValues(const VisionLayerWeights& w, const PatchGrid& grid, int64_t first, int64_t rows) {
   const VisionConfig& config = model_.config;
   const kernels::Kernels& kernels = *context_.kernels;
   const int64_t d = config.head_dim, q_width = config.query_heads * d, kv_width = config.kv_heads * d;

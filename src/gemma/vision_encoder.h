@@ -32,8 +32,9 @@ class VisionEncoder {
   int64_t SoftTokens(const PatchGrid& grid) const {
     return grid.columns * grid.rows / (model_.config.pooling * model_.config.pooling);
   }
-  // soft [SoftTokens(grid), H], row by row of the pooled grid. Errors: kUsage (a grid that is no whole number of blocks,
-  // larger than the encoder or the table of positions, or without its values), kInterrupted (`progress` said so).
+  // soft [SoftTokens(grid), H], row by row of the pooled grid. Errors: kUsage (a grid that is no whole number of
+  // blocks, larger than the encoder or the table of positions, or without its values), kInterrupted (`progress` said
+  // so).
   Status Encode(const PatchGrid& grid, std::span<float> soft, const TraceSink& trace = {},
                 const EncodeProgress& progress = {});
 
@@ -67,16 +68,16 @@ class VisionEncoder {
   ops::Attention attention_;
   ops::RopeTable rope_;  // of columns and rows alike
 
-  // Activations of at most N patches, and of blocks of B of them: what is done patch by patch is done in blocks, so that
-  // the widest activations never are there for all.
-  AlignedBuffer<float> x_;              // [N, D] the residual stream
-  AlignedBuffer<float> q_;              // [N, nq*d]; then what attention makes of them
-  AlignedBuffer<float> k_, v_;          // [N, nkv*d]
-  AlignedBuffer<float> normed_;         // [B, D]
-  AlignedBuffer<float> delta_;          // [B, D] what a block of a layer adds
-  AlignedBuffer<float> clipped_;        // [B, widest input of a product]
-  AlignedBuffer<float> gate_, up_;      // [B, F]
-  AlignedBuffer<float> pooled_;         // [N/kk, D]
+  // Activations of at most N patches, and of blocks of B of them: what is done patch by patch is done in blocks, so
+  // that the widest activations never are there for all.
+  AlignedBuffer<float> x_;                           // [N, D] the residual stream
+  AlignedBuffer<float> q_;                           // [N, nq*d]; then what attention makes of them
+  AlignedBuffer<float> k_, v_;                       // [N, nkv*d]
+  AlignedBuffer<float> normed_;                      // [B, D]
+  AlignedBuffer<float> delta_;                       // [B, D] what a block of a layer adds
+  AlignedBuffer<float> clipped_;                     // [B, widest input of a product]
+  AlignedBuffer<float> gate_, up_;                   // [B, F]
+  AlignedBuffer<float> pooled_;                      // [N/kk, D]
   std::vector<AlignedBuffer<float>> position_rows_;  // of each worker: [2, D]
 };
 

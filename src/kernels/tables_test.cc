@@ -255,7 +255,7 @@ TEST_P(TablesTest, AttentionScoresAndMix) {
   for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kI8})
     for (const int64_t d : {1, 8, 20, 64, 256})
       for (const int64_t n : {1, 2, 3, 65, 128})
-        for (const int64_t heads : {1, 2, 3, 4, 8, 13}) {
+        for (const int64_t heads : {1, 2, 3, 4, 8, 13, 32}) {
           SCOPED_TRACE(::testing::Message() << "d " << d << " n " << n << " heads " << heads);
           const int64_t stride = d + 5;
           const std::vector<float> q = Normal(heads * d), kv = Normal(n * stride);

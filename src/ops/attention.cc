@@ -146,8 +146,8 @@ void Attention::Run(const KvView& kv, const Queries& queries, float* out) {
   RunTiles(kv, queries, std::clamp<int64_t>(rows * kv.kv_heads / (4 * threads), 1, most_rows), out);
 }
 
-// Many rows: a thread takes a tile through all of its blocks. Tiles of one head follow each other, as they meet the same
-// keys.
+// Many rows: a thread takes a tile through all of its blocks. Tiles of one head follow each other, as they meet the
+// same keys.
 void Attention::RunTiles(const KvView& kv, const Queries& queries, int64_t tile_rows, float* out) {
   const int64_t group = query_heads_ / kv.kv_heads, d = kv.head_dim;
   const int64_t tiles = (queries.rows + tile_rows - 1) / tile_rows;
@@ -234,9 +234,8 @@ void Attention::Attend(const KvView& kv, const Queries& queries, const Tile& til
     if (next <= queries.first_position) values.next = RowsFrom(kv, kv.keys, next, tile.kv_head).data;
   }
   for_each_row([&](int64_t row, float* scores, const Range& seen) {
-    const float* q = queries.all > 0
-                         ? scratch.q.data()
-                         : queries.q + ((tile.first_row + row) * query_heads_ + tile.kv_head * group) * d;
+    const float* q = queries.all > 0 ? scratch.q.data()
+                                     : queries.q + ((tile.first_row + row) * query_heads_ + tile.kv_head * group) * d;
     kernels.attention_scores(q, together * group, d, SkipRows(keys, seen.begin - all.begin), seen.count(), scores);
     kernels.attention_softmax(scores, together * group, seen.count(),
                               ScalesFrom(kv, kv.key_scales, seen.begin, tile.kv_head),

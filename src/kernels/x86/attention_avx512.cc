@@ -5,6 +5,7 @@
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/exp_avx512.h"
 #include "kernels/x86/float_tile_avx512.h"
+#include "kernels/x86/turned_scores_avx512.h"
 
 namespace carat::kernels::avx512 {
 namespace {
@@ -85,6 +86,8 @@ template <typename Load>
 CARAT_INLINE void Scores(const float* q, int64_t heads, int64_t d, const KvRows& keys, int64_t n, float* scores) {
   const auto* rows = static_cast<const typename Load::Element*>(keys.data);
   const auto* next = static_cast<const typename Load::Element*>(keys.next);
+  if (heads >= kTurnedQueries && d % 16 == 0 && d <= kTurnedColumns)
+    return ScoresOfTurnedKeys<Load>(q, heads, d, rows, keys.stride, n, scores);
   int64_t h = 0;
   for (; h + 8 <= heads; h += 8, next = nullptr)
     ScoreHeads<8, Load>(q + h * d, d, rows, keys.stride, n, next, scores + h * kKeyBlock);
