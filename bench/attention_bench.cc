@@ -1,7 +1,8 @@
 // How fast attention is: shapes of E2B (8 query heads on one K/V head; sliding layers with heads of 256 numbers and a
-// window of 512, global ones with 512 numbers), a prefill of 512 rows and a single token, at several depths.
+// window of 512, global ones with 512 numbers), a prefill of 512 rows and a single token, at several depths; and of its
+// vision tower (12 heads of 64 numbers, in floats, all patches of a picture of 280 tokens).
 //
-// usage: attention_bench [--cpu NAME] [--kv-type f32|f16|int8] [--threads N] [--rounds N] [--rows N]
+// usage: attention_bench [--cpu NAME] [--kv-type f32|f16|int8] [--threads N] [--rounds N] [--rows N] [--patches N]
 //
 // GFLOP/s count what the rows must do (two products with what each sees), GB/s the keys and values that a single token
 // reads, each once. With one thread times are of its own processor time, with more of the clock; the best of the
@@ -29,7 +30,7 @@ constexpr int64_t kCopiedBytes = 128 << 20;
 struct Options {
   std::string_view cpu;
   KvType type = KvType::kF16;
-  int threads = 1, rounds = 5, rows = 512;
+  int threads = 1, rounds = 5, rows = 512, patches = 2520;
 };
 
 struct Shape {
@@ -103,6 +104,33 @@ void Measure(const kernels::Kernels& table, const Options& options, const Shape&
   std::fflush(stdout);
 }
 
+void MeasureTower(const kernels::Kernels& table, const Options& options) {
+  constexpr int64_t kTowerHeads = 12, kTowerDim = 64;
+  const int64_t patches = options.patches, row = kTowerHeads * kTowerDim;
+  std::vector<float> q(static_cast<size_t>(patches * row)), k = q, v = q, out = q;
+  std::mt19937 random(3);
+  for (std::vector<float>* values : {&q, &k, &v})
+    for (float& value : *values) value = static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f;
+  ThreadPool pool(options.threads);
+  ops::Attention attention({.kernels = &table, .pool = &pool}, kTowerHeads, kTowerDim);
+  double best = 1e30;
+  for (int round = 0; round < options.rounds; ++round) {
+    const double start = Now(options.threads == 1);
+    attention.Run({.keys = reinterpret_cast<const std::byte*>(k.data()),
+                   .values = reinterpret_cast<const std::byte*>(v.data()),
+                   .type = KvType::kF32,
+                   .capacity = patches,
+                   .kv_heads = kTowerHeads,
+                   .head_dim = kTowerDim},
+                  {.q = q.data(), .rows = patches, .all = patches}, out.data());
+    best = std::min(best, Now(options.threads == 1) - start);
+  }
+  std::printf("%-8.*s %-8s %5d %6s %10.1f %8.1f\n", static_cast<int>(table.name.size()), table.name.data(), "tower",
+              static_cast<int>(patches), "", 1e6 * best,
+              1e-9 * 4 * static_cast<double>(patches * patches * row) / best);
+  std::fflush(stdout);
+}
+
 bool Parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i], value = i + 1 < argc ? argv[++i] : "";
@@ -117,6 +145,8 @@ bool Parse(int argc, char** argv, Options& options) {
       options.rounds = count;
     else if (option == "--rows" && count > 1)
       options.rows = count;
+    else if (option == "--patches" && count > 0)
+      options.patches = count;
     else
       return false;
   }
@@ -126,8 +156,9 @@ bool Parse(int argc, char** argv, Options& options) {
 int Main(int argc, char** argv) {
   Options options;
   if (!Parse(argc, argv, options)) {
-    std::fprintf(
-        stderr, "usage: attention_bench [--cpu NAME] [--kv-type f32|f16|int8] [--threads N] [--rounds N] [--rows N]\n");
+    std::fprintf(stderr,
+                 "usage: attention_bench [--cpu NAME] [--kv-type f32|f16|int8] [--threads N] [--rounds N] [--rows N] "
+                 "[--patches N]\n");
     return 2;
   }
   std::printf("%d threads\n%-8s %-8s %5s %6s %10s %8s %8s\n", options.threads, "kernels", "layer", "rows", "depth",
@@ -139,6 +170,7 @@ int Main(int argc, char** argv) {
       for (const int64_t rows : {int64_t{options.rows}, int64_t{1}})
         for (const int64_t depth : {0, 2048, 8192})
           if (rows > 1 || depth > 0) Measure(*table, options, shape, rows, depth);
+    MeasureTower(*table, options);
   }
   return 0;
 }

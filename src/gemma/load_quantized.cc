@@ -182,7 +182,8 @@ Result<ops::Matrix> BindGemmaLinear(const Checkpoint& checkpoint, const std::str
 
 Result<ops::Matrix> BindGemmaEmbedding(const Checkpoint& checkpoint, const std::string& module, int64_t rows,
                                        int64_t cols) {
-  if (checkpoint.Find(module + ".weight") != nullptr) return BindMatrix(checkpoint, module + ".weight", std::array{rows, cols});
+  if (checkpoint.Find(module + ".weight") != nullptr)
+    return BindMatrix(checkpoint, module + ".weight", std::array{rows, cols});
   TRY_ASSIGN(ops::Matrix matrix, BindCodes(checkpoint, module + ".embedding_quantized", rows, cols));
   const std::string name = module + ".embedding_scale";
   const Tensor* scales = checkpoint.Find(name);

@@ -39,7 +39,7 @@ BASE = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_atten
 # Four heads on two of K/V, heads wider than the stream, an odd patch; standardised, nothing clipped.
 WIDE = dict(num_attention_heads=4, num_key_value_heads=2, head_dim=12, hidden_size=36, patch_size=5,
             pooling_kernel_size=2, use_clipped_linears=False, standardize=True)
-BLOCKS = dict(hidden_size=64, num_attention_heads=4, intermediate_size=96)
+BLOCKS = dict(hidden_size=64, num_attention_heads=4, num_key_value_heads=4, intermediate_size=96)
 # (columns, rows) of the pictures of each input. The second of `GRIDS` fills more than one block of keys.
 GRIDS = [[(6, 3)], [(15, 12), (3, 9)]]
 
