@@ -108,7 +108,7 @@ TEST_P(FolderFaultTest, IsNamed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FolderFaultTest, testing::ValuesIn(kFolderFaults),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& fault) { return std::string(fault.param.name); });
 
 TEST(VisionFaults, AFolderWithoutATower) {
   for (const bool has_config : {true, false}) {
@@ -255,7 +255,7 @@ TEST_P(FileFaultTest, IsNamed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, FileFaultTest, testing::ValuesIn(kFileFaults),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& fault) { return std::string(fault.param.name); });
 
 TEST(VisionFaults, AFileNeedsNoMoreThanItsSizes) {
   const auto checkpoint = formats::Checkpoint::Open(WriteFile(SmallTower()));

@@ -141,7 +141,7 @@ def make_weights(name, case, shapes, seed):
 def write_hf(folder, case, model, weights):
     dtype = getattr(torch, case["dtype"])
     folder.mkdir()
-    tensors = {"model." + k: torch.from_numpy(np.ascontiguousarray(v)).to(dtype) for k, v in weights.items()}
+    tensors = {"model." + k: torch.from_numpy(np.array(v)).to(dtype) for k, v in weights.items()}
     save_torch_file(dict(sorted(tensors.items())), folder / "model.safetensors", metadata={"format": "pt"})
     config = {"model_type": "gemma4", "text_config": {"model_type": "gemma4_text", "hidden_size": TEXT_WIDTH},
               "vision_config": model.config.vision_config.to_dict()}
