@@ -4,6 +4,7 @@
 // of each sum is the same.
 #pragma once
 
+#include "kernels/kernels.h"
 #include "kernels/x86/vector_avx512.h"
 
 namespace carat::kernels::avx512 {
