@@ -90,8 +90,8 @@ TEST(Operations, OfAPicture) {
     w.down.weight = Shape(768, 3072, quant::Type::kQ8_0);
   }
   const Operations picture = CountOperations(model, false, 2520);
-  EXPECT_EQ(picture.integer, 301'989'888u * 2520);
-  EXPECT_EQ(picture.floating, 49'152u * 2520 * 2520 + 1'179'648u * 2520 + 2u * 280 * 768 * kHidden);
+  EXPECT_EQ(picture.integer, 301'989'888ull * 2520);
+  EXPECT_EQ(picture.floating, 49'152ull * 2520 * 2520 + 1'179'648ull * 2520 + 2ull * 280 * 768 * kHidden);
 }
 
 TEST(Operations, NothingTakesNothing) {

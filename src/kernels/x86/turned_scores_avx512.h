@@ -110,7 +110,7 @@ CARAT_INLINE void TurnedScores(const float* q, int64_t d, const float (*turned)[
 template <typename Load>
 CARAT_INLINE void ScoresOfTurnedKeys(const float* q, int64_t heads, int64_t d, const typename Load::Element* keys,
                                      int64_t stride, int64_t n, float* scores) {
-  constexpr int kQueries = 3;  // of 32 registers: 24 sums that wait in the tree, 6 that grow, 2 of keys
+  constexpr int kQueries = 2;  // of 32 registers: 16 sums that wait in the tree, 4 that grow, 2 of keys; 3 would spill
   alignas(64) float turned[kTurnedColumns][kTurnedKeys];
   for (int64_t j = 0; j < n; j += kTurnedKeys) {
     TurnKeys<Load>(keys + j * stride, stride, n - j, d, turned);
