@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -12,7 +13,9 @@
 #include "base/thread_pool.h"
 #include "gemma/image_input.h"
 #include "gemma/video_input.h"
+#include "media/image.h"
 #include "tests/support/dump.h"
+#include "tests/support/pictures.h"
 #include "tests/support/sha256.h"
 
 namespace carat::gemma {
@@ -146,6 +149,46 @@ TEST(VisionInputGolden, MoreFramesAndStamps) {
     ++checked;
   }
   EXPECT_GE(checked, 90u);
+}
+
+// Real files of many kinds, each at one or more budgets: from bytes to patches.
+TEST(VisionInputGolden, MorePictures) {
+  if (!fs::exists(kMore / "preprocess")) GTEST_SKIP() << "no shared data";
+  ThreadPool pool(2);
+  const ops::Context context = {.pool = &pool};
+  std::map<std::string, media::Image> decoded;
+  for (const testing_support::Picture& picture : testing_support::PicturesIn(kMore)) {
+    auto image = media::ReadImage(picture.path);
+    ASSERT_TRUE(image) << image.error().message;
+    decoded.emplace(picture.name, std::move(*image));
+  }
+  int checked = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator(kMore / "preprocess")) {
+    if (entry.path().extension() != ".json") continue;
+    SCOPED_TRACE(entry.path());
+    const Json row = ReadJson(entry.path());
+    const media::Image& image = decoded.at(row.at("picture"));
+    const ImageSize size = {image.width, image.height};
+    ASSERT_EQ(size, SizeOf(row.at("source")));
+    const auto target = TargetSize(size, PatchShape(), row.at("budget"));
+    ASSERT_TRUE(target);
+    ASSERT_EQ(*target, SizeOf(row.at("resized")));
+    EXPECT_EQ(SoftTokens(*target, PatchShape()), row.at("soft_tokens"));
+    const std::vector<uint8_t> resized = Resample({size, image.rgb}, *target, context);
+    EXPECT_EQ(Sha256(resized), row.at("resized_sha256"));
+    const PatchGrid grid = MakePatches({*target, resized}, PatchShape().patch, PixelScaling::kImage, context);
+    const Dump dump(fs::path(entry.path()).replace_extension(".safetensors"));
+    const auto index = dump.Values<int32_t>("patch.index"), position = dump.Values<int32_t>("patch.position");
+    const auto values = dump.Values<float>("patch.values");
+    const size_t width = values.size() / index.size();
+    for (size_t i = 0; i < index.size(); ++i) {
+      EXPECT_EQ(index[i], position[2 * i + 1] * grid.columns + position[2 * i]);
+      const float* patch = grid.values.data() + static_cast<size_t>(index[i]) * width;
+      for (size_t j = 0; j < width; ++j) ASSERT_EQ(patch[j], values[i * width + j]) << "patch " << index[i] << " " << j;
+    }
+    ++checked;
+  }
+  EXPECT_GE(checked, 60);
 }
 
 }  // namespace
