@@ -136,6 +136,10 @@ def add_vocabulary(writer, gemma3, size):
     writer.add_token_types([int(kind) for _, kind in tokens])
     if not gemma3:
         writer.add_token_merges(["t h", "th e", "\u2581 the"])
+    add_special_ids(writer)
+
+
+def add_special_ids(writer):
     writer.add_bos_token_id(2)
     writer.add_eos_token_id(1)
     writer.add_unk_token_id(3)
@@ -144,11 +148,26 @@ def add_vocabulary(writer, gemma3, size):
     writer.add_add_space_prefix(False)
 
 
+def add_tokenizer(writer, tokenizer):
+    """The vocabulary of a tokenizer.json of Gemma 4's kind, whose first tokens are pad, eos, bos, unk."""
+    kinds, model = gguf.TokenType, tokenizer["model"]
+    control = {token["content"] for token in tokenizer["added_tokens"]}
+    tokens = sorted(model["vocab"], key=model["vocab"].get)
+    writer.add_tokenizer_model("gemma4")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-float(i) for i in range(len(tokens))])
+    writer.add_token_types([int(kinds.UNKNOWN if token == "<unk>" else kinds.CONTROL if token in control else
+                                kinds.BYTE if re.fullmatch("<0x..>", token) else kinds.NORMAL) for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in model["merges"]])
+    add_special_ids(writer)
+
+
 # --------------------------------------------------------------------------------------------
 
 def write(path, name, shape, gemma3, weights, types, rng_of, keys=None, vocabulary=False, rope_freqs=True, shards=1):
     """Writes `weights` (name without prefix -> float32; norms as multipliers). types(name) is the type of a matrix;
-    vectors are F32. Returns what a reader sees, under the same names."""
+    vectors are F32. vocabulary: a small one, or that of a tokenizer.json. Returns what a reader sees, under the same
+    names."""
     seen = {}
     writer = gguf.GGUFWriter(path, "gemma3" if gemma3 else "gemma4",
                              split_max_tensors=-(-(len(weights) + 1) // shards) if shards > 1 else 0)
@@ -156,7 +175,9 @@ def write(path, name, shape, gemma3, weights, types, rng_of, keys=None, vocabula
     writer.add_name(name)
     for key, value in metadata(shape, gemma3, keys or {}).items():
         add_key(writer, f"{writer.arch}.{key}", value)
-    if vocabulary:
+    if isinstance(vocabulary, dict):
+        add_tokenizer(writer, vocabulary)
+    elif vocabulary:
         add_vocabulary(writer, gemma3, weights["embed_tokens.weight"].shape[0])
     if not gemma3 and rope_freqs:
         half, turning = shape.head_dim["full_attention"] // 2, int((shape.frequencies["full_attention"] != 0).sum())

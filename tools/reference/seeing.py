@@ -2,8 +2,9 @@
 
     python seeing.py --out ../../tests/data/vision [--only CASE] [--seed 20]
 
-A folder CASE per model: model/ is a complete checkpoint with tokenizer and processors; N.json a conversation,
-N.safetensors what the model computes of it, N-I.png its pictures. The README says what the files hold.
+A folder CASE per model: model/ is a complete checkpoint with tokenizer and processors, gguf/ the same weights in
+two files; N.json a conversation, N.safetensors what the model computes of it, N-I.png its pictures. The README says
+what the files hold.
 """
 
 import argparse
@@ -25,7 +26,9 @@ from transformers.models.gemma4 import modeling_gemma4
 from transformers.video_utils import VideoMetadata
 
 import chat_model
+import gguf_file
 import text
+import vision
 from text_cases import BASE4, GLOBAL, SLIDING
 
 GREEDY = 12
@@ -34,16 +37,17 @@ CONTROL = [*chat_model.CONTROL4, "<|image>", "<image|>", "<|audio>", "<audio|>"]
 WORDS = ["user", "model", "What", "▁is", "▁the", "▁picture", "▁shown", "▁here"]
 
 VISION = dict(hidden_size=24, intermediate_size=44, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=3,
-              head_dim=8, patch_size=4, pooling_kernel_size=3, position_embedding_size=432, use_clipped_linears=True,
+              head_dim=8, patch_size=4, pooling_kernel_size=3, position_embedding_size=240, use_clipped_linears=True,
               standardize=False)
 TEXT = {**BASE4, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 4, "num_kv_shared_layers": 2,
-        "layer_types": [SLIDING, GLOBAL] * 2, "sliding_window": 16, "final_logit_softcapping": 30.0}
+        "layer_types": [SLIDING, GLOBAL] * 2, "sliding_window": 16, "final_logit_softcapping": 30.0,
+        "max_position_embeddings": 8192}
 
 # Parts of messages: words, ("picture", width, height) or ("video", frames, rate, width, height). tower: with what
 # happens inside the tower; last_rows: of the decoder's activations, the last rows only.
 CASES = {
     "model-causal": dict(
-        vision=VISION, text=TEXT, dtype="float32", budget=70, frames=4, prompts=[
+        vision=VISION, text=TEXT, dtype="bfloat16", gguf=True, budget=70, frames=4, prompts=[
             dict(note="one picture, words behind it", tower=True,
                  messages=[("user", [("picture", 101, 67), "What is shown here?"])]),
             dict(note="two pictures of different size, words between them", last_rows=True,
@@ -244,6 +248,22 @@ def write_model(folder, model, case, tokenizer_text):
         path.chmod(0o644)
 
 
+def write_gguf(folder, name, model, case, tokenizer_text):
+    """The same weights, every one exact, as the community's converters write them: text and tower apart."""
+    weights = {text.plain_name(key): value.numpy() for key, value in model.state_dict().items()}
+    tower = {key: value for key, value in weights.items() if key.startswith(("vision_tower", "embed_vision"))}
+    decoder = {key: value for key, value in weights.items() if key not in tower and key != "lm_head.weight"}
+    tokenizer = json.loads(tokenizer_text)
+    text_case = {"kind": "gemma4", "config": {**case["text"], "vocab_size": len(tokenizer["model"]["vocab"])}}
+    folder.mkdir()
+    read = gguf_file.write(folder / "model.gguf", name, text.shape_of(text_case), False, decoder, lambda _: "BF16",
+                           lambda _: None, vocabulary=tokenizer)
+    tower_case = {"config": case["vision"], "types": [("input_proj", "F32"), ("", "BF16")]}
+    read |= vision.write_gguf(folder / "mmproj-model.gguf", tower_case, tower, None, None)
+    assert read.keys() == tower.keys() | decoder.keys()
+    assert all((read[key] == weights[key]).all() for key in read)
+
+
 # --------------------------------------------------------------------------------------------
 # Activations
 
@@ -407,6 +427,8 @@ def write_case(out, name, case, seed):
     tokenizer = Tokenizer.from_str(tokenizer_text)
     model = new_model(name, case, tokenizer, seed)
     write_model(folder / "model", model, case, tokenizer_text)
+    if case.get("gguf"):
+        write_gguf(folder / "gguf", name, model, case, tokenizer_text)
     for index, item in enumerate(case["prompts"]):
         write_prompt(folder, model, case, item, tokenizer, name, index, seed)
 

@@ -162,7 +162,7 @@ def write_gguf(path, case, weights, scales, seed):
     writer.add_type("mmproj")
     writer.add_clip_has_vision_encoder(True)
     writer.add_clip_vision_projector_type(gguf.VisionProjectorType.GEMMA4V)
-    writer.add_vision_projection_dim(TEXT_WIDTH)
+    writer.add_vision_projection_dim(len(weights["embed_vision.embedding_projection.weight"]))
     writer.add_vision_image_size(224)
     writer.add_vision_patch_size(c["patch_size"])
     writer.add_vision_embedding_length(c["hidden_size"])
