@@ -15,12 +15,15 @@ test_packages=(
   libgtest-dev libsimde-dev
   clang-19:clang++-19 libclang-rt-19-dev clang-format-19:clang-format-19 clang-tidy-19:clang-tidy-19
   g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64
-  npm:npm)
+  npm:npm ffmpeg:ffmpeg)
+# What the aarch64 preset links, for its target.
+arm64_packages=(libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev)
 
 wanted=("${build_packages[@]}")
+wanted_arm64=()
 case "${1:-build}" in
   build) ;;
-  test) wanted+=("${test_packages[@]}") ;;
+  test) wanted+=("${test_packages[@]}"); wanted_arm64=("${arm64_packages[@]}") ;;
   *) echo "usage: scripts/setup.sh [build|test]" >&2; exit 2 ;;
 esac
 
@@ -32,6 +35,10 @@ for entry in "${wanted[@]}"; do
   if [ "$package" != "$entry" ] && command -v "${entry#*:}" >/dev/null; then continue; fi
   if command -v dpkg-query >/dev/null && is_installed "$package"; then continue; fi
   missing+=("$package")
+done
+for package in "${wanted_arm64[@]}"; do
+  if command -v dpkg-query >/dev/null && is_installed "$package:arm64"; then continue; fi
+  missing+=("$package:arm64")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
@@ -45,5 +52,6 @@ if [ "$(id -u)" -ne 0 ]; then
   as_root=(sudo)
 fi
 echo "setup: installing ${missing[*]}" >&2
+[ ${#wanted_arm64[@]} -eq 0 ] || "${as_root[@]}" dpkg --add-architecture arm64
 "${as_root[@]}" apt-get update -q
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"

@@ -10,6 +10,7 @@
 
 #include "base/try.h"
 #include "media/decoders.h"
+#include "media/ffmpeg.h"
 
 namespace carat::media {
 namespace {
@@ -20,14 +21,14 @@ bool Has(std::span<const std::byte> bytes, size_t offset, std::string_view magic
   return bytes.size() >= offset + magic.size() && std::memcmp(bytes.data() + offset, magic.data(), magic.size()) == 0;
 }
 
-// By the first bytes, never by the name. Null for what none of them reads.
+// By the first bytes, never by the name.
 Decoder DecoderOf(std::span<const std::byte> bytes) {
   if (Has(bytes, 0, "\xFF\xD8\xFF")) return DecodeJpeg;
   if (Has(bytes, 0, "\x89PNG\r\n\x1A\n")) return DecodePng;
   if (Has(bytes, 0, "RIFF") && Has(bytes, 8, "WEBP")) return DecodeWebp;
   if (Has(bytes, 0, "GIF87a") || Has(bytes, 0, "GIF89a")) return DecodeGif;
   if (Has(bytes, 0, "BM")) return DecodeBmp;
-  return nullptr;
+  return DecodeWithFfmpeg;
 }
 
 // All of the file, or one byte more than `most_bytes`. Read, not mapped: it may be a pipe, and someone may cut a
@@ -72,10 +73,7 @@ Result<Image> DecodeImage(std::span<const std::byte> bytes, const std::string& n
   if (bytes.size() > limits.bytes)
     return named({ErrorCode::kBadMedia, "a picture of " + std::to_string(bytes.size()) +
                                             " bytes, more than the limit of " + std::to_string(limits.bytes)});
-  const Decoder decode = DecoderOf(bytes);
-  if (decode == nullptr)
-    return named({ErrorCode::kBadMedia, "not a picture that Carat reads (JPEG, PNG, WebP, GIF, BMP)"});
-  Result<Image> image = decode(bytes, limits);
+  Result<Image> image = DecoderOf(bytes)(bytes, limits);
   if (!image) return named(image.error());
   return image;
 }

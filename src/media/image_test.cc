@@ -52,8 +52,8 @@ TEST(DecodeImage, SaysHowFarItGot) {
 
 TEST(DecodeImage, RefusesWhatIsNone) {
   EXPECT_FAULT("", "an empty file is no picture");
-  EXPECT_FAULT("Dear Sir or Madam,", "not a picture");
-  EXPECT_FAULT("RIFF\x10\0\0\0WAVEfmt "s, "not a picture");
+  EXPECT_FAULT("Dear Sir or Madam,", "neither JPEG, PNG, WebP, GIF nor BMP, and ");
+  EXPECT_FAULT("RIFF\x10\0\0\0WAVEfmt "s, "neither JPEG");
   EXPECT_FAULT("\xFF\xD8\xFF"s, "damaged JPEG");
   EXPECT_FAULT("GIF89a"s, "damaged GIF, in its header");
 }

@@ -180,6 +180,16 @@ def bmps():
     yield "bmp-565.bmp", bmp(16, five[..., 0] << 11 | rgb[..., 1] >> 2 << 5 | five[..., 2], masks=masks)
 
 
+def others():
+    """Kinds that Carat leaves to ffmpeg. AVIF is not among them: decoders differ in how they make RGB of it."""
+    image = Image.fromarray(drawing())
+    yield "tiff.tiff", saved(image, "TIFF", compression="raw")
+    yield "tiff-lzw.tiff", saved(image, "TIFF", compression="tiff_lzw")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    yield "tiff-exif6.tiff", saved(image, "TIFF", exif=turned)
+
+
 # --------------------------------------------------------------------------------------------
 
 def reference(path):
@@ -200,24 +210,29 @@ def reference(path):
     return pixels, None
 
 
+def write(out, *kinds):
+    """Writes pictures and their decode.json into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = {}
+    for name, data in (picture for kind in kinds for picture in kind()):
+        (out / name).write_bytes(data)
+        pixels, deviation = reference(out / name)
+        pictures[name.split(".")[0]] = {
+            "file": name,
+            "size": [pixels.shape[1], pixels.shape[0]],
+            "rgb_sha256": hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(),
+            "deviation": deviation,
+        }
+    (out / "decode.json").write_text(json.dumps({"pictures": pictures}, indent=1) + "\n")
+    print(f"{len(pictures)} pictures in {out}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    pictures = {}
-    for kind in (jpegs, pngs, webps, gifs, bmps):
-        for name, data in kind():
-            (out / name).write_bytes(data)
-            pixels, deviation = reference(out / name)
-            pictures[name.split(".")[0]] = {
-                "file": name,
-                "size": [pixels.shape[1], pixels.shape[0]],
-                "rgb_sha256": hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(),
-                "deviation": deviation,
-            }
-    (out / "decode.json").write_text(json.dumps({"pictures": pictures}, indent=1) + "\n")
-    print(f"{len(pictures)} pictures in {out}")
+    write(out, jpegs, pngs, webps, gifs, bmps)
+    write(out / "ffmpeg", others)
 
 
 if __name__ == "__main__":
