@@ -9,8 +9,8 @@ namespace carat::cli {
 namespace {
 
 // Pixels.
-constexpr double kWidth = 480, kHeight = 400;  // of a chart with its margins
-constexpr double kLeft = 62, kRight = 18, kTop = 96, kBottom = 56;
+constexpr double kWidth = 580, kHeight = 400;  // of a chart with its margins
+constexpr double kLeft = 62, kRight = 30, kTop = 96, kBottom = 56;
 constexpr double kTitleHeight = 30;
 constexpr double kLegendLine = 17;
 
