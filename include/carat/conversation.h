@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "carat/media.h"
 #include "carat/session.h"
 
 namespace carat {
@@ -32,12 +34,14 @@ struct Reply {
   std::string thought;
   std::vector<ToolCall> tool_calls;
   StopReason stop = StopReason::kEndOfTurn;
-  int prompt_tokens = 0;   // of the whole conversation
-  int reused_tokens = 0;   // of those, already in the session
-  int answer_tokens = 0;   // without the one that ended the turn
-  int decoded_tokens = 0;  // of those, how many were computed: nothing comes after a last one, so that need not be
+  int prompt_tokens = 0;      // of the whole conversation
+  int reused_tokens = 0;      // of those, already in the session
+  int answer_tokens = 0;      // without the one that ended the turn
+  int decoded_tokens = 0;     // of those, how many were computed: nothing comes after a last one, so that need not be
+  double encode_seconds = 0;  // of media, decoding their files included
   double prefill_seconds = 0;
   double decode_seconds = 0;
+  std::vector<MediumReport> media;  // of the whole conversation, in their order
 };
 
 // A piece of an answer, as it comes. Whole characters only.
@@ -55,6 +59,10 @@ struct ConversationOptions {
   bool think = false;
   std::string tools_json = {};  // a JSON array of tools in the form of the OpenAI API; empty: none
   int max_tokens = 0;           // per answer; 0: as many as the context holds
+  MediaOptions media = {};      // for media whose own options leave something open
+  // May messages of AddMessages name files ({"type": "image", "path": ...}), or must they bring pictures themselves
+  // (image_url with a data: URL)? Whoever writes the messages reads any picture of this machine through the model.
+  bool media_files = false;
 };
 
 // What the model sees is its chat template's rendering of the messages, so an answer depends on them alone and not on
@@ -70,10 +78,11 @@ class Conversation {
   Conversation& operator=(Conversation&&) noexcept;
   ~Conversation();
 
-  // Adds a message. Errors: kUsage, and the history is as before. AddUser: while tool calls wait for results.
+  // Adds a message. Errors: kUsage, and the history is as before. AddUser: while tool calls wait for results. Its media
+  // stand before the text. They are read and encoded when the model is to answer.
   // AddMessages takes a JSON array in the form of the OpenAI API; its system message, if it begins with one, replaces
   // the option's. What the chat template refuses is refused, naming the message.
-  Status AddUser(std::string_view text);
+  Status AddUser(std::string_view text, std::span<const Medium> media = {});
   Status AddToolResult(std::string_view name,
                        std::string_view result);  // of the first call of that name not yet answered
   Status AddMessages(std::string_view json);
@@ -82,8 +91,8 @@ class Conversation {
   bool has_question() const;
 
   // Generates the model's turn. On an error the history is as before: kDoesNotFit, with the numbers, when the context
-  // is full before the first token; kUsage when there is nothing to answer, or calls wait for results; kInterrupted, by
-  // the session's progress callback.
+  // is full before the first token; kUsage when there is nothing to answer, calls wait for results, or the model does
+  // not see; kBadMedia, naming the file; kInterrupted, by the session's progress callback.
   Result<Reply> Generate(const ReplyCallback& on_event = {});
   // Removes the last answer (back to the last user message or tool result), so that Generate gives another one. Error:
   // kUsage if there is none.

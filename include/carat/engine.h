@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "carat/media.h"
 #include "carat/result.h"
 
 namespace carat {
@@ -33,7 +34,7 @@ struct SamplingOptions {
 
 // What long work reports, from the calling thread.
 struct Progress {
-  std::string_view stage;  // "load", "prefill"
+  std::string_view stage;  // "load", "encode" (of a picture, in layers; of a video, in frames), "prefill"
   uint64_t done = 0;
   uint64_t total = 0;
 };
@@ -49,6 +50,9 @@ struct EngineOptions {
   // that are decoded copy those that can be read faster in another order and in larger pages; the copies take the place
   // of the file's pages in memory.
   bool in_place = false;
+  // The file with the vision tower of a .gguf model, as llama.cpp's converter writes it. Empty: the one beside the
+  // model whose name contains "mmproj", if there is one. Hugging Face folders bring their own tower, and need no file.
+  std::filesystem::path mmproj = {};
   ProgressCallback progress = {};
 };
 
@@ -65,6 +69,9 @@ struct ModelInfo {
   // Whether a chat template comes with it. Carat needs none, but a checkpoint without one is most likely pre-trained:
   // it continues texts, and was never taught to chat.
   bool has_chat_template = false;
+  // Whether it sees pictures and videos: a vision tower came with it, which is loaded when it is first needed.
+  bool sees = false;
+  MediaOptions media;        // how much it sees of them if nobody says so
   SamplingOptions sampling;  // from the checkpoint, or the family's defaults
   std::vector<TokenId> stop_ids;
   uint64_t weight_bytes = 0;  // mapped (or copied), and read for every token; tables that are read by rows not counted

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "carat/engine.h"
+#include "carat/media.h"
 #include "carat/result.h"
 
 namespace carat {
@@ -29,9 +30,23 @@ struct SessionOptions {
   KvCacheType kv_type = KvCacheType::kAuto;
   int batch = 256;           // tokens computed at a time in a prefill; a matter of speed and memory, not of results
   bool copy_weights = true;  // may decoding copy weights of an engine that is not in_place? Takes some memory more
-  int logit_batch = 16;      // the same for AppendWithLogits, which takes more memory per token; at most `batch` count
+  // Pictures of up to so many soft tokens are planned for (PlanMemory); 0: none. Conversations on the session refuse
+  // pictures with more than so many pixels in their files; 0: 100 million.
+  int image_tokens = 0;
+  uint64_t image_pixels = 0;
+  // May the vision tower stay loaded between pictures? Else it is there while it encodes, and takes the place of the
+  // decoder's weights, which come back from the file.
+  bool keep_tower = true;
+  int logit_batch = 16;  // the same for AppendWithLogits, which takes more memory per token; at most `batch` count
   SamplingOptions sampling = {};
   ProgressCallback progress = {};  // for prefills of more than one batch
+};
+
+// Soft tokens `first` .. `first + count - 1` in the place of the tokens from `position` on.
+struct SoftRun {
+  int64_t position = 0;
+  std::shared_ptr<const SoftTokens> tokens;
+  int64_t first = 0, count = 0;
 };
 
 // Used by one thread at a time. Results depend on the tokens alone: not on how they were cut into appends, on threads,
@@ -46,7 +61,9 @@ class Session {
 
   // Appends tokens and computes them. Error: kDoesNotFit, with the numbers, before anything is computed if they do not
   // fit; kUsage for ids outside the vocabulary; kInterrupted (the tokens computed so far stay).
-  Status Append(std::span<const TokenId> ids);
+  // `soft`: those of them that are soft tokens, by their positions in `ids`, in order and apart from each other. Their
+  // ids (of the placeholder) count for nothing but penalties; their vectors have the model's width.
+  Status Append(std::span<const TokenId> ids, std::span<const SoftRun> soft = {});
   // Logits [vocabulary] after the last token, as the model gives them (soft-capped). Valid until the session changes.
   // Error: kUsage if the session is empty.
   Result<std::span<const float>> Logits();
@@ -59,6 +76,7 @@ class Session {
   Status Truncate(int length);
 
   std::span<const TokenId> tokens() const;
+  std::span<const SoftRun> soft_tokens() const;  // by their positions in tokens()
   int length() const;
   int context() const;
   const Engine& engine() const;

@@ -109,13 +109,20 @@ Status MappedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
 }
 
 void MappedFile::ExpectRows(std::span<const std::byte> part) const {
+  Advise(part, MADV_NOHUGEPAGE);
+  Advise(part, MADV_RANDOM);
+}
+
+void MappedFile::ExpectAll(std::span<const std::byte> part) const {
+  Advise(part, MADV_HUGEPAGE);
+  Advise(part, MADV_NORMAL);
+}
+
+void MappedFile::Advise(std::span<const std::byte> part, int advice) const {
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = static_cast<size_t>(part.data() - data_);
   const size_t first = (begin + page - 1) / page * page, end = (begin + part.size()) / page * page;  // whole pages
-  if (first >= end) return;
-  std::byte* address = const_cast<std::byte*>(data_) + first;
-  ::madvise(address, end - first, MADV_NOHUGEPAGE);
-  ::madvise(address, end - first, MADV_RANDOM);
+  if (first < end) ::madvise(const_cast<std::byte*>(data_) + first, end - first, advice);
 }
 
 void MappedFile::Forget() const {

@@ -33,11 +33,14 @@ class MappedFile {
   // Says that of `part`, a part of the mapping, rows will be looked at here and there: only their pages are to become
   // resident, not what lies around them.
   void ExpectRows(std::span<const std::byte> part) const;
+  // Takes that back.
+  void ExpectAll(std::span<const std::byte> part) const;
   // What was read of the mapping so far is no longer resident. It is read again when it is looked at.
   void Forget() const;
 
  private:
   void Close();
+  void Advise(std::span<const std::byte> part, int advice) const;  // of madvise
 
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;

@@ -106,7 +106,20 @@ std::string ReplyJson(const Reply& reply, const Session& session, std::string_vi
       fmt::format(R"({{"model":{},"text":{},"thought":{},"tool_calls":[{}],"stop":"{}")", JsonText(engine.info().name),
                   JsonText(reply.text), JsonText(reply.thought), calls, StopName(reply.stop));
   if (!message.empty()) out += fmt::format(R"(,"message":{})", message);
-  const Json numbers = {{"prompt_tokens", reply.prompt_tokens},
+  Json media = Json::array();
+  for (const MediumReport& it : reply.media) {
+    media.push_back({{"name", it.name},
+                     {"width", it.width},
+                     {"height", it.height},
+                     {"seen_width", it.seen_width},
+                     {"seen_height", it.seen_height},
+                     {"frames", it.frames},
+                     {"tokens", it.tokens},
+                     {"encoded", it.encoded}});
+  }
+  const Json numbers = {{"media", std::move(media)},
+                        {"encode_seconds", reply.encode_seconds},
+                        {"prompt_tokens", reply.prompt_tokens},
                         {"reused_tokens", reply.reused_tokens},
                         {"answer_tokens", reply.answer_tokens},
                         {"decoded_tokens", reply.decoded_tokens},
@@ -126,12 +139,22 @@ std::string ReplyJson(const Reply& reply, const Session& session, std::string_vi
   return out + "," + JsonText(numbers).substr(1) + "\n";
 }
 
+std::string MediumText(const MediumReport& medium) {
+  std::string size =
+      fmt::format("{} x {}, seen as {} x {}", medium.width, medium.height, medium.seen_width, medium.seen_height);
+  if (medium.frames != 1) size = fmt::format("{} frames of {}", medium.frames, size);
+  return fmt::format("media    {}: {}, {} tokens{}\n", WithoutControls(medium.name, /*lines=*/false), size,
+                     medium.tokens, medium.encoded ? "" : "; encoded before");
+}
+
 std::string StatsText(const Reply& reply, const Session& session) {
   const EngineStats stats = session.engine().stats();
   std::string prefill = TokensInTime(reply.prompt_tokens - reply.reused_tokens, reply.prefill_seconds);
   if (reply.reused_tokens > 0) prefill += fmt::format("; {} more were in the cache", reply.reused_tokens);
   std::string out;
   out += fmt::format("load     {:.2f} s\n", stats.load_seconds);
+  for (const MediumReport& it : reply.media) out += MediumText(it);
+  if (!reply.media.empty()) out += fmt::format("encode   {:.2f} s\n", reply.encode_seconds);
   out += fmt::format("prefill  {}\n", prefill);
   out += fmt::format("decode   {}\n", TokensInTime(reply.decoded_tokens, reply.decode_seconds));
   out += fmt::format("memory   {} at the peak; resident now:\n", Bytes(ProcBytes("/proc/self/status", "VmHWM")));

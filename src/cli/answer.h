@@ -40,6 +40,9 @@ std::string ToolCallJson(const ToolCall& call);
 // if empty.
 std::string ReplyJson(const Reply& reply, const Session& session, std::string_view message);
 
+// What became of a picture or a video, a line.
+std::string MediumText(const MediumReport& medium);
+
 // Times, speeds and memory, a line each.
 std::string StatsText(const Reply& reply, const Session& session);
 

@@ -14,6 +14,7 @@
 #include "cli/answer.h"
 #include "cli/chat_settings.h"
 #include "cli/line_editor.h"
+#include "cli/typed_media.h"
 
 namespace carat::cli {
 namespace {
@@ -22,6 +23,8 @@ constexpr std::string_view kPrompt = ">>> ", kMorePrompt = "... ";
 constexpr std::string_view kBlockMark = R"(""")";
 
 constexpr std::string_view kHelp = R"(/help               this list
+/image FILE         show a picture with the next message; its path in the message, or dropped there, does the same
+/video FILE         the same of a video
 /clear              forget the conversation (the system's message stays)
 /system [TEXT]      show or set the system's message
 /set [NAME VALUE]   show or change settings, such as: /set temperature 0.7, /set think on
@@ -31,7 +34,7 @@ constexpr std::string_view kHelp = R"(/help               this list
 /save FILE          write the conversation to FILE; carat run MODEL --messages FILE goes on with it
 /bye                leave (Ctrl-D too)
 A line that ends with \ goes on in the next one, and so does all between lines with """. Ctrl-C stops an answer.
-A message that begins with / needs a space before it.
+A message that begins with / needs a space before it, unless it begins with a file.
 )";
 
 // Takes the first word off `text`.
@@ -43,12 +46,20 @@ std::string_view TakeWord(std::string_view& text) {
   return word;
 }
 
+std::string MediaText(size_t count) {
+  return count == 1 ? "a picture or video" : fmt::format("{} pictures and videos", count);
+}
+
 bool IsBlank(std::string_view text) { return text.find_first_not_of(" \t\n") == text.npos; }
 
 class Chat {
  public:
-  Chat(Console& console, LineEditor& editor, Conversation& conversation, bool stats)
-      : console_(console), editor_(editor), conversation_(conversation), show_stats_(stats) {}
+  Chat(Console& console, LineEditor& editor, Conversation& conversation, const ChatStart& start)
+      : console_(console),
+        editor_(editor),
+        conversation_(conversation),
+        show_stats_(start.stats),
+        media_(start.media) {}
 
   Status Run();
 
@@ -61,6 +72,7 @@ class Chat {
   Status OnCommand(std::string_view command);
   Status Answer();
 
+  void Show(Medium::Kind kind, std::string_view path);
   void Clear();
   void System(std::string_view text);
   void Set(std::string_view arguments);
@@ -82,6 +94,7 @@ class Chat {
   LineEditor& editor_;
   Conversation& conversation_;
   bool show_stats_;
+  std::vector<Medium> media_;  // of the next message
   std::optional<Reply> last_;
   bool leaving_ = false;
 };
@@ -90,11 +103,19 @@ Status Chat::Run() {
   const Session& session = conversation_.session();
   Say(fmt::format("{}, {} tokens of context. /help lists the commands, Ctrl-D leaves.\n", session.engine().info().name,
                   session.context()));
+  if (!media_.empty()) Say(fmt::format("({} to go with the first message)\n", MediaText(media_.size())));
   std::string message;
   while (!leaving_ && ReadMessage(message)) {
     if (IsBlank(message)) continue;
     editor_.Remember(message);
-    TRY(message.starts_with('/') ? OnCommand(message) : OnMessage(message));
+    std::string text = message;
+    const std::vector<Medium> named = TakeMedia(text);
+    if (message.starts_with('/') && text.starts_with('/')) {  // and that is not the file that it begins with
+      TRY(OnCommand(message));
+      continue;
+    }
+    media_.insert(media_.end(), named.begin(), named.end());
+    TRY(OnMessage(text));
   }
   return {};
 }
@@ -135,7 +156,10 @@ bool Chat::ReadRest(std::string& message, bool block) {
 }
 
 Status Chat::OnMessage(const std::string& message) {
-  const Status added = conversation_.AddUser(message);
+  if (IsBlank(message))
+    return Say(fmt::format("({} to go with the next message)\n", MediaText(media_.size()))), Status();
+  const Status added = conversation_.AddUser(message, media_);
+  media_.clear();
   if (added) return Answer();
   Complain(added.error());
   if (conversation_.open_calls() > 0) Say("(/tool NAME RESULT gives it; /retry drops the answer)\n");
@@ -145,6 +169,8 @@ Status Chat::OnMessage(const std::string& message) {
 Status Chat::OnCommand(std::string_view command) {
   const std::string_view name = TakeWord(command);
   if (name == "/help") return console_.Note(kHelp), Status();
+  if (name == "/image") return Show(Medium::Kind::kImage, command), Status();
+  if (name == "/video") return Show(Medium::Kind::kVideo, command), Status();
   if (name == "/clear") return Clear(), Status();
   if (name == "/system") return System(command), Status();
   if (name == "/set") return Set(command), Status();
@@ -176,8 +202,19 @@ Status Chat::Answer() {
   return {};
 }
 
+void Chat::Show(Medium::Kind kind, std::string_view path) {
+  while (!path.empty() && IsBlank(path.substr(path.size() - 1))) path.remove_suffix(1);
+  if (path.empty()) return Complain({ErrorCode::kUsage, "/image and /video need the name of a file"});
+  Result<Medium> medium = OpenMedium(TypedPath(path));
+  if (!medium) return Complain(medium.error());
+  medium->kind = kind;
+  media_.push_back(*std::move(medium));
+  Say(fmt::format("({} to go with the next message)\n", MediaText(media_.size())));
+}
+
 void Chat::Clear() {
   conversation_.Clear();
+  media_.clear();
   last_.reset();
 }
 
@@ -225,9 +262,9 @@ Status Chat::Tool(std::string_view arguments) {
 
 }  // namespace
 
-Status RunChat(Console& console, Conversation& conversation, bool stats) {
+Status RunChat(Console& console, Conversation& conversation, const ChatStart& start) {
   TRY_ASSIGN(const std::unique_ptr<LineEditor> editor, LineEditor::Create(console));
-  return Chat(console, *editor, conversation, stats).Run();
+  return Chat(console, *editor, conversation, start).Run();
 }
 
 }  // namespace carat::cli

@@ -15,6 +15,7 @@ namespace carat::cli {
 using Action = std::function<Status(Console&)>;
 
 void AddRun(CLI::App& app, Action& action);
+void AddDescribe(CLI::App& app, Action& action);
 void AddInspect(CLI::App& app, Action& action);
 void AddDoctor(CLI::App& app, Action& action);
 void AddTokenize(CLI::App& app, Action& action);  // tokenize and detokenize

@@ -167,6 +167,7 @@ bool Console::DrawProgress(const carat::Progress& progress) {
   const double share = static_cast<double>(progress.done) / static_cast<double>(progress.total);
   const int filled = static_cast<int>(share * kWidth);
   const std::string_view label = progress.stage == "load"      ? "loading"
+                                 : progress.stage == "encode"  ? "looking"
                                  : progress.stage == "prefill" ? "reading"
                                                                : progress.stage;
   Note(fmt::format("\r\033[K{}{:<8} [{:█<{}}{:·<{}}] {:3.0f} %{}", dim(), label, "", filled, "", kWidth - filled,

@@ -35,6 +35,7 @@ struct DoctorFlags {
   EngineFlags plan;  // of the model to plan for, if one is named
   int context = 0;
   MemoryFlags memory;
+  MediaOptions media;
   bool json = false;
 };
 
@@ -136,6 +137,9 @@ Status PrintPlan(Console& console, const DoctorFlags& flags) {
   options.context = flags.context;
   options.logit_batch = 1;  // as for an answer
   options.sampling = engine->info().sampling;
+  const ModelInfo& info = engine->info();
+  if (info.sees)
+    options.image_tokens = flags.media.image_tokens != 0 ? flags.media.image_tokens : info.media.image_tokens;
   TRY_ASSIGN(options, flags.memory.Plan(console, engine, options));
   TRY_ASSIGN(const MemoryPlan plan, PlanMemory(engine, options));
   TRY_ASSIGN(const std::vector<MemoryPlan> others, UsualContexts(engine, plan));
@@ -165,6 +169,7 @@ void AddDoctor(CLI::App& app, Action& action) {
   flags->plan.AddSettings(*command);
   AddContext(*command, flags->context);
   flags->memory.AddTo(*command);
+  AddImageTokens(*command, flags->media);
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([flags, &action] {
     action = [flags](Console& console) -> Status {

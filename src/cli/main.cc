@@ -34,6 +34,7 @@ int Main(Console& console, int argc, char** argv) {
 
   Action action;
   AddRun(app, action);
+  AddDescribe(app, action);
   AddEval(app, action);
   AddInspect(app, action);
   AddTokenize(app, action);

@@ -64,6 +64,11 @@ void EngineFlags::AddTo(CLI::App& command) {
 }
 
 void EngineFlags::AddSettings(CLI::App& command) {
+  command
+      .add_option("--mmproj", mmproj,
+                  "The file with the vision tower of a .gguf model; default: the one beside it with mmproj in its "
+                  "name")
+      ->type_name("FILE");
   command.add_option("--threads", threads, "Threads that compute; 0: one per processor")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -81,8 +86,51 @@ Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const 
   options.cpu = cpu;
   options.exact = exact;
   options.in_place = in_place;
+  options.mmproj = mmproj;
   options.progress = console.Progress();
   return Engine::Load(model, options);
+}
+
+void AddImageTokens(CLI::App& command, MediaOptions& options) {
+  command
+      .add_option("--image-tokens", options.image_tokens,
+                  "Most soft tokens of a picture: 70, 140, 280, 560 or 1120; more show finer detail and take longer. "
+                  "Default: as the model was published, usually 280")
+      ->check(CLI::IsMember({70, 140, 280, 560, 1120}))
+      ->type_name("COUNT");
+}
+
+void AddMediaOptions(CLI::App& command, MediaOptions& options) {
+  AddImageTokens(command, options);
+  command.add_option("--frame-tokens", options.frame_tokens, "The same of each frame of a video; default: usually 70")
+      ->check(CLI::IsMember({70, 140, 280, 560, 1120}))
+      ->type_name("COUNT");
+  CLI::Option* frames = command
+                            .add_option("--video-frames", options.video_frames,
+                                        "Frames of a video, evenly spread over it; default: usually 32")
+                            ->check(CLI::Range(1, 4096))
+                            ->type_name("COUNT");
+  command.add_option("--video-fps", options.video_fps, "Frames for each second of a video, instead of --video-frames")
+      ->check(CLI::Range(1e-6, 1000.0))
+      ->type_name("RATE")
+      ->excludes(frames);
+}
+
+Result<std::vector<Medium>> OpenMedia(Console& console, std::span<const std::string> files) {
+  std::vector<Medium> media;
+  for (const std::string& file : files) {
+    if (file != "-") {
+      TRY_ASSIGN(media.emplace_back(), OpenMedium(file));
+      continue;
+    }
+    Medium medium = {.name = "standard input"};
+    TRY_ASSIGN(medium.bytes, console.ReadAll());
+    if (medium.bytes.empty()) return Fail(ErrorCode::kBadMedia, "standard input: there is no picture");
+    if (RecogniseMedium(medium.bytes) == Medium::Kind::kVideo)
+      return Fail(ErrorCode::kBadMedia, "standard input: is a video; videos are read from files, so name one");
+    media.push_back(std::move(medium));
+  }
+  return media;
 }
 
 void AddContext(CLI::App& command, int& context) {
@@ -164,8 +212,11 @@ SamplingOptions SessionFlags::Sampling(const ModelInfo& info) const {
   return options;
 }
 
-Result<Session> SessionFlags::Create(Console& console, std::shared_ptr<const Engine> engine) const {
+Result<Session> SessionFlags::Create(Console& console, std::shared_ptr<const Engine> engine,
+                                     const std::optional<MediaOptions>& media) const {
   SessionOptions options;
+  if (media && engine->info().sees)
+    options.image_tokens = media->image_tokens != 0 ? media->image_tokens : engine->info().media.image_tokens;
   options.context = context;
   options.logit_batch = 1;  // nothing is asked about a prompt but what comes next
   options.sampling = Sampling(engine->info());

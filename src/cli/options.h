@@ -4,17 +4,20 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "carat/engine.h"
+#include "carat/media.h"
 #include "carat/session.h"
 #include "cli/console.h"
 
 namespace carat::cli {
 
-// MODEL --threads --cpu --in-place --exact
+// MODEL --mmproj --threads --cpu --in-place --exact
 struct EngineFlags {
-  std::string model;
+  std::string model, mmproj;
   int threads = 0;
   std::string cpu;
   bool in_place = false;
@@ -49,8 +52,17 @@ struct SessionFlags {
   void AddTo(CLI::App& command);
   // The model's own settings, with what the user set instead.
   SamplingOptions Sampling(const ModelInfo& info) const;
-  Result<Session> Create(Console& console, std::shared_ptr<const Engine> engine) const;
+  // `media`: how pictures will be seen, if some may come.
+  Result<Session> Create(Console& console, std::shared_ptr<const Engine> engine,
+                         const std::optional<MediaOptions>& media = std::nullopt) const;
 };
+
+// --image-tokens
+void AddImageTokens(CLI::App& command, MediaOptions& options);
+// --image-tokens --frame-tokens --video-frames --video-fps
+void AddMediaOptions(CLI::App& command, MediaOptions& options);
+// The media that the user named; "-" is a picture on stdin. Errors: kBadMedia, kUsage.
+Result<std::vector<Medium>> OpenMedia(Console& console, std::span<const std::string> files);
 
 // With CARAT_MODEL set, MODEL may be left out before other words: the first of those was then read as MODEL. Returns
 // that word, and `model` becomes the environment's; none if there is nothing to exchange.

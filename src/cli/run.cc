@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -26,7 +28,7 @@ namespace {
 struct RunFlags {
   EngineFlags engine;
   SessionFlags session;
-  std::vector<std::string> prompt;
+  std::vector<std::string> prompt, files;
   ConversationOptions conversation;
   std::string tools_file, messages_file;
   bool raw = false, json = false, stats = false;
@@ -41,18 +43,24 @@ bool IsTyped(const CLI::Option& option) {
 
 // --raw has no use for what chats need. Typed beside it, that is a mistake; in the environment it is meant for chats.
 void DropChatOptions(const CLI::App& command, RunFlags& flags) {
-  for (const char* name : {"--system", "--think", "--tools", "--messages"})
+  for (const char* name : {"--system", "--think", "--tools", "--messages", "--input"})
     if (IsTyped(*command.get_option(name))) throw CLI::ExcludesError("--raw", name);
   flags.conversation.system.clear();
   flags.conversation.think = false;
   flags.tools_file.clear();
   flags.messages_file.clear();
+  flags.files.clear();
+}
+
+// Of files that are "-".
+int64_t StdinUses(const RunFlags& flags) {
+  return std::ranges::count(flags.files, "-") + (flags.tools_file == "-") + (flags.messages_file == "-");
 }
 
 // The words of the command line, and behind them what is piped in.
 Result<std::string> ReadPrompt(const RunFlags& flags, Console& console) {
   std::string prompt = fmt::format("{}", fmt::join(flags.prompt, " "));
-  if (console.stdin_is_terminal() || flags.tools_file == "-" || flags.messages_file == "-") return prompt;
+  if (console.stdin_is_terminal() || StdinUses(flags) > 0) return prompt;
   TRY_ASSIGN(std::string piped, console.ReadAll());
   if (piped.ends_with('\n')) piped.pop_back();  // of the last line; it is no part of the text
   if (!prompt.empty() && !piped.empty()) prompt += "\n\n";
@@ -114,15 +122,17 @@ std::string LastMessage(const Conversation& conversation) {
   return messages.substr(begin, end - begin);
 }
 
-// What a chat begins with: texts of the files that the user named.
+// What a chat begins with: texts of the files that the user named, and media.
 struct ChatFiles {
   std::string tools, messages;
+  std::vector<Medium> media;
 };
 
 Result<Conversation> NewConversation(const RunFlags& flags, Session session, const ChatFiles& files) {
   ConversationOptions options = flags.conversation;
   TRY_ASSIGN(Conversation conversation, Conversation::Create(std::move(session), options));
   options.tools_json = files.tools;
+  options.media_files = true;  // the user's own
   TRY(Naming(flags.tools_file, conversation.set_options(options)));
   if (files.messages.empty()) return conversation;
   TRY(Naming(flags.messages_file, conversation.AddMessages(files.messages)));
@@ -143,10 +153,11 @@ Status RunConversation(const RunFlags& flags, Console& console, Session session,
         fmt::format("carat: {} comes without a chat template; if it was never taught to chat, --raw is its use\n",
                     WithoutControls(info.name, /*lines=*/false)));
   }
-  if (!prompt.empty()) TRY(conversation.AddUser(prompt));
-  if (!conversation.has_question() && console.stdin_is_terminal() && !flags.json) {
-    return RunChat(console, conversation, flags.stats);
-  }
+  // Pictures without a question wait for one in a chat.
+  const bool chats = console.stdin_is_terminal() && !flags.json;
+  if (prompt.empty() && chats && !conversation.has_question())
+    return RunChat(console, conversation, {.stats = flags.stats, .media = files.media});
+  if (!prompt.empty() || !files.media.empty()) TRY(conversation.AddUser(prompt, files.media));
   return Answer(
       flags, console, conversation.session(),
       [&](const ReplyCallback& on_event) { return conversation.Generate(on_event); },
@@ -157,8 +168,9 @@ Status Run(RunFlags flags, Console& console) {
   if (!LooksLikeModel(flags.engine.model)) {
     if (auto word = TakeModelFromEnvironment(flags.engine.model)) flags.prompt.insert(flags.prompt.begin(), *word);
   }
-  if (flags.tools_file == "-" && flags.messages_file == "-") {
-    return Fail(ErrorCode::kUsage, "standard input can hold the tools or the messages, but not both");
+  if (StdinUses(flags) > 1) {
+    return Fail(ErrorCode::kUsage,
+                "standard input can hold the tools, the messages or a picture, but one of them only");
   }
   ChatFiles files;
   if (!flags.tools_file.empty()) {
@@ -167,13 +179,16 @@ Status Run(RunFlags flags, Console& console) {
   if (!flags.messages_file.empty()) {
     TRY_ASSIGN(files.messages, ReadJsonFile(flags.messages_file, console));
   }
+  TRY_ASSIGN(files.media, OpenMedia(console, flags.files));
   TRY_ASSIGN(const std::string prompt, ReadPrompt(flags, console));
   const bool may_chat = console.stdin_is_terminal() && !flags.raw && !flags.json;
-  if (prompt.empty() && flags.messages_file.empty() && !may_chat) {
+  if (prompt.empty() && flags.messages_file.empty() && files.media.empty() && !may_chat) {
     return Fail(ErrorCode::kUsage, "there is no prompt; give it as an argument or on standard input");
   }
   TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
-  TRY_ASSIGN(Session session, flags.session.Create(console, std::move(engine)));
+  std::optional<MediaOptions> media;
+  if (!flags.raw) media = flags.conversation.media;
+  TRY_ASSIGN(Session session, flags.session.Create(console, std::move(engine), media));
   return flags.raw ? RunRaw(flags, console, std::move(session), prompt)
                    : RunConversation(flags, console, std::move(session), prompt, files);
 }
@@ -188,6 +203,12 @@ void AddRun(CLI::App& app, Action& action) {
       "PROMPT", flags->prompt,
       "What to answer; text piped in is put behind it. Without either: a chat. MODEL may be left out if "
       "CARAT_MODEL is set");
+  command
+      ->add_option("-i,--input", flags->files,
+                   "A picture or a video that the prompt is about; may be given several times. -: a picture on stdin")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+  AddMediaOptions(*command, flags->conversation.media);
   command->add_option("--system", flags->conversation.system, "What the model is told before the conversation");
   command->add_flag("--think", flags->conversation.think,
                     "Let the model think before it answers; thoughts go to stderr");
@@ -201,8 +222,8 @@ void AddRun(CLI::App& app, Action& action) {
   command->add_option("--messages", flags->messages_file,
                       "JSON file with the conversation so far, as in the OpenAI API or from /save. -: stdin");
   command->add_flag("--raw", flags->raw,
-                    "Continue the prompt as a text, without the chat format; not with --system, --think, --tools or "
-                    "--messages");
+                    "Continue the prompt as a text, without the chat format; not with --system, --think, --tools, "
+                    "--messages or --input");
   command->add_flag("--json", flags->json, "Print one JSON object: the answer, and all that is known about it");
   command->add_flag("--stats", flags->stats, "Print times, speeds and memory to stderr");
   flags->session.AddTo(*command);

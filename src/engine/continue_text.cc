@@ -6,6 +6,7 @@
 #include "carat/conversation.h"
 #include "engine/engine_impl.h"
 #include "engine/generate.h"
+#include "engine/session_impl.h"
 
 namespace carat {
 
@@ -13,12 +14,14 @@ Result<Reply> ContinueText(Session& session, std::string_view text, int max_toke
   TRY(CheckMaxTokens(max_tokens));
   const Engine& engine = session.engine();
   TRY_ASSIGN(const std::vector<TokenId> more, engine.Tokenize(text));
-  std::vector<TokenId> ids(session.tokens().begin(), session.tokens().end());
-  if (ids.empty() && engine.bos_id() >= 0) ids.push_back(engine.bos_id());
-  ids.insert(ids.end(), more.begin(), more.end());
+  Timeline prompt;
+  prompt.Append(session.impl().tokens.view());
+  const TokenId bos = engine.bos_id();
+  if (prompt.size() == 0 && bos >= 0) prompt.Append({.ids = {&bos, 1}, .soft = {}});
+  prompt.Append({.ids = more, .soft = {}});
 
   Reply reply;
-  TRY(Prefill(session, ids, reply));
+  TRY(Prefill(session, prompt.view(), reply));
   text::StreamDecoder decoder(*engine.impl().tokenizer, /*control=*/false);
   const auto give_out = [&](const std::string& piece) {
     reply.text += piece;

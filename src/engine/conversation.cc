@@ -194,13 +194,24 @@ Status Conversation::set_options(const ConversationOptions& options) {
   return {};
 }
 
-Status Conversation::AddUser(std::string_view text) {
+Status Conversation::AddUser(std::string_view text, std::span<const Medium> media) {
   if (const std::vector<const Json*> open = impl_->OpenCalls(); !open.empty()) {
     return Fail(ErrorCode::kUsage, "the model waits for the result of " +
                                        text::Print(Member(Member(open.front(), "function"), "name")) +
                                        "; give it, or drop the answer");
   }
-  impl_->history.push_back({TextMessage("user", text), {}});
+  ChatMessage message = {.json = TextMessage("user", text), .said = {}, .media = {}};
+  if (!media.empty()) {
+    TRY(impl_->session.engine().impl().CheckSees());
+    Json parts = Json::array();
+    for (const Medium& medium : media) {
+      parts.push_back(PartOfMedium(medium));
+      message.media.push_back(std::make_shared<ShownMedium>(medium));
+    }
+    if (!text.empty()) parts.push_back({{"type", "text"}, {"text", message.json["content"]}});
+    message.json["content"] = std::move(parts);
+  }
+  impl_->history.push_back(std::move(message));
   const Status renders = impl_->CheckRenders();
   if (!renders) impl_->history.pop_back();
   return renders;
@@ -213,7 +224,7 @@ Status Conversation::AddToolResult(std::string_view name, std::string_view resul
     if (called == name) {
       Json message = {{"role", "tool"}, {"name", called}, {"content", text::ReplaceInvalidUtf8(result)}};
       if (const text::Value id = Member(call, "id"); id != nullptr) message["tool_call_id"] = *id;
-      impl_->history.push_back({std::move(message), {}});
+      impl_->history.push_back({.json = std::move(message), .said = {}, .media = {}});
       return {};
     }
     names += (names.empty() ? "" : ", ") + called;
@@ -238,7 +249,12 @@ Status Conversation::AddMessages(std::string_view json) {
     it.system = messages[0];
     it.system["role"] = "system";
   }
-  for (size_t i = first; i < messages.size(); ++i) it.history.push_back({messages[i], {}});
+  Status added = it.AddHistory(messages, first);
+  if (!added) {
+    it.history.resize(count);
+    it.system = system;
+    return added;
+  }
   if (const Status renders = it.CheckRenders(); !renders) {
     it.history.resize(count);
     it.system = system;
@@ -248,6 +264,15 @@ Status Conversation::AddMessages(std::string_view json) {
     return renders;
   }
   if (first == 1) it.options.system = ContentText(it.system);
+  return {};
+}
+
+Status Conversation::Impl::AddHistory(const Json& messages, size_t first) {
+  for (size_t i = first; i < messages.size(); ++i) {
+    TRY_ASSIGN(auto media, MediaOfMessage(messages[i], options.media_files, "message " + std::to_string(i)));
+    if (!media.empty()) TRY(session.engine().impl().CheckSees());
+    history.push_back({.json = messages[i], .said = {}, .media = std::move(media)});
+  }
   return {};
 }
 
@@ -265,18 +290,18 @@ Result<Reply> Conversation::Generate(const ReplyCallback& on_event) {
                                                   " tool call" + (open > 1 ? "s" : "")
                                             : "there is nothing to answer; add a message first");
   }
-  TRY_ASSIGN(const ChatPrompt prompt, it.MakePrompt());
   Reply reply;
-  TRY(Prefill(it.session, prompt.ids, reply));
+  TRY_ASSIGN(const ChatPrompt prompt, it.MakePrompt(reply));
+  TRY(Prefill(it.session, prompt.tokens.view(), reply));
   Listener listener(text::ReplyReader(it.tokenizer(), prompt.start, it.options.think, it.tools_or_null()),
                     it.CountCalls(), on_event, reply);
   TRY_ASSIGN(const std::optional<TokenId> stop_token, GenerateTokens(
                                                           it.session, it.options.max_tokens, it.choose,
                                                           [&](TokenId token) { return listener.Push(token); }, reply));
   listener.Finish(stop_token);
-  ChatMessage answer = {AnswerMessage(reply), {}};
+  ChatMessage answer = {.json = AnswerMessage(reply), .said = {}, .media = {}};
   if (reply.stop == StopReason::kToolCalls) {
-    const auto said = it.session.tokens().subspan(prompt.ids.size());
+    const auto said = it.session.tokens().subspan(static_cast<size_t>(prompt.tokens.size()));
     if (IsWhole(said, it.tokenizer())) answer.said.assign(said.begin(), said.end());
   }
   it.history.push_back(std::move(answer));

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +11,8 @@
 #include "base/json.h"
 #include "carat/conversation.h"
 #include "engine/generate.h"
+#include "engine/shown_medium.h"
+#include "engine/timeline.h"
 #include "text/chat.h"
 #include "text/reply_reader.h"
 #include "text/tokenizer.h"
@@ -21,13 +25,14 @@ struct ChatMessage {
   // Of an answer that waits for the results of its tool calls: the tokens that the model gave. While the exchange
   // lasts they stay as they are, where rendering the message would reorder arguments and put text behind calls.
   std::vector<TokenId> said;
+  std::vector<std::shared_ptr<ShownMedium>> media;  // of its parts, in their order
 
   bool HasRole(std::string_view role) const;
 };
 
 // What the model gets to see, and where its part begins.
 struct ChatPrompt {
-  std::vector<TokenId> ids;
+  Timeline tokens;
   text::ReplyStart start = text::ReplyStart::kContent;
 };
 
@@ -40,11 +45,17 @@ struct Conversation::Impl {
   // The last answer's calls that have no result yet. They point into the history.
   std::vector<const Json*> OpenCalls() const;
 
+  // Adds messages from number `first` on to the history. Errors: of MediaOfMessage.
+  Status AddHistory(const Json& messages, size_t first);
   // The system's message and the first `count` of the history, in the form that RenderChat takes.
   Result<Json> MessagesForTemplate(size_t count) const;
   // Errors of the template for the history as it is; nothing is tokenized.
   Status CheckRenders() const;
-  Result<ChatPrompt> MakePrompt() const;
+  // Reads and encodes the media that were not before, if the prompt fits the context. Sets the reply's encode_seconds
+  // and media.
+  Result<ChatPrompt> MakePrompt(Reply& reply);
+  Status EncodeMedia(std::span<ShownMedium* const> media);
+  std::vector<ShownMedium*> Media() const;  // of the whole history
 
   Session session;
   text::ChatFormat format = text::ChatFormat::kGemma4;

@@ -4,12 +4,16 @@
 // that the model gave stay as they are, and results are put behind them. What is seen is then what happened, in its
 // true order, and stays in the cache. When the user speaks again the exchange is rendered like everything else, without
 // its thoughts.
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 
 #include "base/try.h"
 #include "engine/conversation_impl.h"
 #include "engine/engine_impl.h"
+#include "engine/prompt_builder.h"
+#include "engine/session_impl.h"
 #include "text/chat_ids.h"
 #include "text/chat_values.h"
 
@@ -19,13 +23,20 @@ namespace {
 
 using text::ChatSegment;
 
-Status CheckNoMedia(std::span<const ChatSegment> segments) {
+// Whether the template has placed every medium of the messages, each by a segment of its kind.
+Status CheckPlaces(std::span<const ChatSegment> segments, std::span<ShownMedium* const> media) {
+  size_t next = 0;
   for (const ChatSegment& segment : segments) {
-    if (segment.kind != ChatSegment::Kind::kText && segment.kind != ChatSegment::Kind::kControl) {
-      return Fail(ErrorCode::kUsage, "the messages have an image, audio or video; this version takes text only");
-    }
+    if (!segment.is_medium()) continue;
+    const bool video = segment.kind == ChatSegment::Kind::kVideo;
+    if (next == media.size() || segment.kind == ChatSegment::Kind::kAudio ||
+        (media[next]->kind() == Medium::Kind::kVideo) != video)
+      return Fail(ErrorCode::kUsage, "the messages have media that their roles cannot bring");
+    ++next;
   }
-  return {};
+  if (next == media.size()) return {};
+  return Fail(ErrorCode::kUsage,
+              "a picture or video stands where the chat format has no place for it; user messages do");
 }
 
 // `{..., "content": text, "tool_calls": [...]}` as two messages: what was said, and then the calls. The template would
@@ -57,15 +68,6 @@ size_t BeginOfExchange(std::span<const ChatMessage> history) {
   }
 }
 
-// Appends the tokens of `segments`; an answer may follow.
-Status AppendSegments(std::span<const ChatSegment> segments, const text::Tokenizer& tokenizer, ChatPrompt& prompt) {
-  TRY(CheckNoMedia(segments));
-  TRY_ASSIGN(const std::vector<TokenId> ids, text::EncodeSegments(tokenizer, segments));
-  prompt.ids.insert(prompt.ids.end(), ids.begin(), ids.end());
-  prompt.start = text::StartAfter(segments);
-  return {};
-}
-
 }  // namespace
 
 bool ChatMessage::HasRole(std::string_view role) const { return text::Is(text::Member(&json, "role"), role); }
@@ -91,29 +93,62 @@ Status Conversation::Impl::CheckRenders() const {
   TRY_ASSIGN(
       const std::vector<ChatSegment> segments,
       text::RenderChat(format, {.messages = &messages, .tools = tools_or_null(), .enable_thinking = options.think}));
-  return CheckNoMedia(segments);
+  return CheckPlaces(segments, Media());
 }
 
-Result<ChatPrompt> Conversation::Impl::MakePrompt() const {
-  ChatPrompt prompt;
+std::vector<ShownMedium*> Conversation::Impl::Media() const {
+  std::vector<ShownMedium*> media;
+  for (const ChatMessage& message : history)
+    for (const auto& medium : message.media) media.push_back(medium.get());
+  return media;
+}
+
+// Tower and decoder take turns in the memory where the plan says so.
+Status Conversation::Impl::EncodeMedia(std::span<ShownMedium* const> media) {
+  const Engine::Impl& engine = session.engine().impl();
+  const bool swap = !session.impl().keep_tower && !std::ranges::all_of(media, &ShownMedium::encoded);
+  if (swap) Release(engine.weight_pages);
+  Status status;
+  for (ShownMedium* medium : media)
+    if (status) status = medium->Encode(*engine.images, session.impl().progress);
+  if (swap) engine.images->Drop();
+  return status;
+}
+
+Result<ChatPrompt> Conversation::Impl::MakePrompt(Reply& reply) {
+  const auto start = std::chrono::steady_clock::now();
+  const Engine::Impl& engine = session.engine().impl();
+  const std::vector<ShownMedium*> media = Media();
+  if (!media.empty()) TRY(engine.CheckSees());
+  const MediaOptions wanted = engine.Complete(options.media);
+  media::ImageLimits limits;
+  if (session.impl().image_pixels != 0) limits.pixels = std::min(limits.pixels, session.impl().image_pixels);
+  for (ShownMedium* medium : media) TRY(medium->Examine(*engine.images, wanted, limits));
+
+  PromptBuilder builder(tokenizer(), media);
   const size_t begin = BeginOfExchange(history);
   TRY_ASSIGN(const Json messages, MessagesForTemplate(begin));
   TRY_ASSIGN(
       const std::vector<ChatSegment> segments,
       text::RenderChat(format, {.messages = &messages, .tools = tools_or_null(), .enable_thinking = options.think}));
-  TRY(AppendSegments(segments, tokenizer(), prompt));
+  TRY(builder.Add(segments));
   for (size_t i = begin; i < history.size();) {
     const ChatMessage& answer = history[i];
-    prompt.ids.insert(prompt.ids.end(), answer.said.begin(), answer.said.end());
+    builder.Add(answer.said);
     Json results = Json::array();
     for (++i; i < history.size() && history[i].HasRole("tool"); ++i) results.push_back(history[i].json);
     TRY_ASSIGN(const std::vector<ChatSegment> responses,
                text::RenderToolResponses({.tool_calls = text::Member(&answer.json, "tool_calls"),
                                           .messages = &results,
                                           .enable_thinking = options.think}));
-    TRY(AppendSegments(responses, tokenizer(), prompt));
+    TRY(builder.Add(responses));
   }
-  return prompt;
+  TRY(CheckPromptFits(session, builder.size()));
+  TRY(EncodeMedia(media));
+  for (const ShownMedium* medium : media) reply.media.push_back(medium->report());
+  if (!media.empty())
+    reply.encode_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return ChatPrompt{.tokens = builder.Finish(), .start = builder.start()};
 }
 
 }  // namespace carat

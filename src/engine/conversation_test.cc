@@ -303,8 +303,21 @@ TEST(ConversationTest, RefusesMessagesThatMakeNoSense) {
   EXPECT_EQ(complaint("[1]"), "message 0: needs a role");
   EXPECT_EQ(complaint(R"([{"role": "system", "content": "New."}, {"role": "user", "content": "x"}, {"content": "x"}])"),
             "message 2: needs a role");
-  EXPECT_EQ(complaint(R"([{"role": "user", "content": [{"type": "image"}]}])"),
-            "the messages have an image, audio or video; this version takes text only");
+  EXPECT_EQ(
+      complaint(R"([{"role": "user", "content": [{"type": "image"}]}])"),
+      "message 0, part 0: names no file; {\"type\": \"image\", \"path\": ...}, or image_url with a data: URL would "
+      "work");
+  EXPECT_EQ(complaint(R"([{"role": "user", "content": [{"type": "image", "path": "a.png"}]}])"),
+            "message 0, part 0: files may not be named here; a picture in a data: URL would work");
+  EXPECT_EQ(complaint(R"([{"role": "user", "content": [{"type": "image", "url": "https://a/b.png"}]}])"),
+            "message 0, part 0: nothing is fetched from a network; download the file and name it");
+  EXPECT_EQ(complaint(R"([{"role": "user", "content": [{"type": "image", "url": "data:image/png;base64,$"}]}])"),
+            "message 0, part 0: no valid base64: the character at 0");
+  EXPECT_NE(complaint(R"([{"role": "user", "content": [{"type": "image", "url": "data:;base64,aaaa"}]}])")
+                .find("the model does not see: its folder has no vision tower"),
+            std::string::npos);
+  EXPECT_EQ(complaint(R"([{"role": "user", "content": [{"type": "input_audio"}]}])"),
+            "message 0, part 0: audio; this version takes text, pictures and videos");
   EXPECT_NE(complaint(R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "["}}]}])"), "");
   EXPECT_EQ(conversation.MessagesJson(), before);
   EXPECT_EQ(conversation.options().system, "Be brief.");

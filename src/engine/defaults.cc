@@ -80,4 +80,21 @@ Result<GenerationDefaults> ReadGenerationDefaults(const formats::Checkpoint& che
   return out;
 }
 
+Result<MediaOptions> ReadMediaDefaults(const formats::Checkpoint& checkpoint) {
+  MediaOptions media = {.image_tokens = 280, .frame_tokens = 70, .video_frames = 32};
+  if (checkpoint.hf() == nullptr) return media;
+  const JsonObject config = checkpoint.hf()->ProcessorConfig();
+  const auto read = [&](const char* part, const char* key, int& value) -> Status {
+    if (!config.Has(part)) return {};
+    TRY_ASSIGN(const JsonObject object, config.Object(part));
+    TRY_ASSIGN(const int64_t number, object.IntegerOr(key, value, 1, 1 << 20));
+    value = static_cast<int>(number);
+    return {};
+  };
+  TRY(read("image_processor", "max_soft_tokens", media.image_tokens));
+  TRY(read("video_processor", "max_soft_tokens", media.frame_tokens));
+  TRY(read("video_processor", "num_frames", media.video_frames));
+  return media;
+}
+
 }  // namespace carat

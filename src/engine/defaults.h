@@ -1,9 +1,10 @@
-// How a checkpoint wants its tokens chosen, and which of them end an answer.
+// How a checkpoint wants its tokens chosen, which of them end an answer, and how much it sees of media.
 #pragma once
 
 #include <vector>
 
 #include "carat/engine.h"
+#include "carat/media.h"
 #include "formats/checkpoint.h"
 #include "text/tokenizer.h"
 
@@ -19,5 +20,8 @@ struct GenerationDefaults {
 // tool-response tokens, which files often forget. `tokenizer` may be null.
 Result<GenerationDefaults> ReadGenerationDefaults(const formats::Checkpoint& checkpoint, int64_t vocabulary,
                                                   const text::Tokenizer* tokenizer);
+
+// From processor_config.json; what it leaves open, and all of a GGUF, is as the models were published.
+Result<MediaOptions> ReadMediaDefaults(const formats::Checkpoint& checkpoint);
 
 }  // namespace carat

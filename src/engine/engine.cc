@@ -60,10 +60,40 @@ Result<ModelInfo> Describe(const Engine::Impl& impl) {
   info.ple_bytes = config.ple_width > 0 ? impl.model.ple_table.size_bytes() : 0;
   info.has_chat_format = tokenizer != nullptr && text::ChatFormatOf(*tokenizer).has_value();
   info.has_chat_template = HasChatTemplate(impl.checkpoint);
+  info.sees = impl.images != nullptr;
+  TRY_ASSIGN(info.media, ReadMediaDefaults(impl.checkpoint));
   return info;
 }
 
+// Null if there is none. Towers are looked at when they are needed.
+Result<std::unique_ptr<ImageEncoder>> FindTower(const Engine::Impl& impl) {
+  const bool folder = impl.checkpoint.hf() != nullptr;
+  const std::filesystem::path& named = impl.options.mmproj;
+  const std::filesystem::path mmproj = folder ? named : FindMmproj(impl.checkpoint.path(), named);
+  if (mmproj.empty() && !(folder && gemma::VisionModel::IsIn(impl.checkpoint))) return nullptr;
+  std::error_code error;
+  if (!mmproj.empty() && !std::filesystem::exists(mmproj, error))
+    return Fail(ErrorCode::kNotFound, mmproj.string() + ": no such file; --mmproj names the model's mmproj file");
+  return std::make_unique<ImageEncoder>(impl.context, impl.checkpoint, mmproj, impl.model.config.hidden);
+}
+
 }  // namespace
+
+MediaOptions Engine::Impl::Complete(MediaOptions media) const {
+  const MediaOptions& usual = info.media;
+  if (media.image_tokens == 0) media.image_tokens = usual.image_tokens;
+  if (media.frame_tokens == 0) media.frame_tokens = usual.frame_tokens;
+  if (media.video_frames == 0) media.video_frames = usual.video_frames;
+  return media;
+}
+
+Status Engine::Impl::CheckSees() const {
+  if (images != nullptr) return {};
+  return Fail(ErrorCode::kUsage,
+              info.path.string() + ": the model does not see: " +
+                  (checkpoint.hf() != nullptr ? "its folder has no vision tower; that of Gemma 4 E2B or E4B would work"
+                                              : "there is no mmproj file beside it; --mmproj FILE names one"));
+}
 
 Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& model, const EngineOptions& options) {
   const auto start = std::chrono::steady_clock::now();
@@ -97,6 +127,7 @@ Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& 
     if (copies) impl->copies = *std::move(copies);
     if (impl->model.HeadIsEmbedding()) impl->model.embedding.copy = impl->model.head.copy;
   }
+  TRY_ASSIGN(impl->images, FindTower(*impl));
   TRY_ASSIGN(impl->info, Describe(*impl));
   impl->weight_pages = WeightPages(impl->model);
   KeepOnly(impl->weight_pages, impl->checkpoint.files());

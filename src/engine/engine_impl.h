@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "carat/engine.h"
+#include "engine/image_encoder.h"
 #include "engine/weight_pages.h"
 #include "formats/checkpoint.h"
 #include "gemma/model.h"
@@ -25,8 +26,14 @@ struct Engine::Impl {
   PageRanges weight_pages;
   std::unique_ptr<ThreadPool> pool;
   ops::Context context;
+  std::unique_ptr<ImageEncoder> images;  // null: the model does not see
   ModelInfo info;
   double load_seconds = 0;
+
+  // `media`, and where it says nothing, what the checkpoint says.
+  MediaOptions Complete(MediaOptions media) const;
+  // Error: kUsage, saying what would make it see, if it does not.
+  Status CheckSees() const;
 };
 
 }  // namespace carat

@@ -24,27 +24,29 @@ Status CheckMaxTokens(int max_tokens) {
                                      " tokens; 1 and more would work, or 0 for no limit");
 }
 
-Status Prefill(Session& session, std::span<const TokenId> ids, Reply& reply) {
+Status CheckPromptFits(const Session& session, int64_t tokens) {
+  if (tokens < session.context()) return {};
+  const int most = session.engine().info().max_positions;
+  return Fail(
+      ErrorCode::kDoesNotFit,
+      "the prompt has " + std::to_string(tokens) + " tokens and leaves no room for an answer: the context holds " +
+          std::to_string(session.context()) + "; " +
+          (session.context() < most ? "a larger --context (at most " + std::to_string(most) + ") or a shorter one"
+                                    : std::string("a shorter one")) +
+          " would work");
+}
+
+Status Prefill(Session& session, const TokenView& prompt, Reply& reply) {
   const auto start = std::chrono::steady_clock::now();
-  if (ids.size() >= static_cast<size_t>(session.context())) {
-    const int most = session.engine().info().max_positions;
-    return Fail(
-        ErrorCode::kDoesNotFit,
-        "the prompt has " + std::to_string(ids.size()) +
-            " tokens and leaves no room for an answer: the context holds " + std::to_string(session.context()) + "; " +
-            (session.context() < most ? "a larger --context (at most " + std::to_string(most) + ") or a shorter one"
-                                      : std::string("a shorter one")) +
-            " would work");
-  }
-  const std::span<const TokenId> tokens = session.tokens();
-  const auto common = std::ranges::mismatch(tokens, ids).in1 - tokens.begin();
+  TRY(CheckPromptFits(session, prompt.size()));
+  const int64_t common = CommonLength(session.impl().tokens.view(), prompt);
   // What a sliding window has forgotten, Truncate computes again.
   const gemma::KvCache& cache = session.impl().decoder->cache();
   const int64_t computed = std::min<int64_t>(common, cache.length());
-  reply.prompt_tokens = static_cast<int>(ids.size());
+  reply.prompt_tokens = static_cast<int>(prompt.size());
   reply.reused_tokens = cache.CanTruncate(computed) ? static_cast<int>(computed) : 0;
   TRY(session.Truncate(static_cast<int>(common)));
-  TRY(session.Append(ids.subspan(static_cast<size_t>(common))));
+  TRY(session.impl().Append(prompt.From(common)));
   TRY(session.Logits());
   reply.prefill_seconds = SecondsSince(start);
   return {};

@@ -7,6 +7,7 @@
 
 #include "carat/conversation.h"
 #include "carat/session.h"
+#include "engine/timeline.h"
 
 namespace carat {
 
@@ -16,10 +17,13 @@ inline Result<TokenId> ChooseBySampling(Session& session) { return session.Sampl
 
 Status CheckMaxTokens(int max_tokens);  // kUsage
 
-// Makes the session's tokens equal to `ids`, computing only what comes after the longest common prefix, and the logits
-// of the last one, since an answer follows. Sets the reply's prompt_tokens, reused_tokens and prefill_seconds. Error:
-// kDoesNotFit, with the numbers and before anything changes, if no room would be left for an answer; kInterrupted.
-Status Prefill(Session& session, std::span<const TokenId> ids, Reply& reply);
+// Error: kDoesNotFit, with the numbers, if a prompt of so many tokens would leave no room for an answer.
+Status CheckPromptFits(const Session& session, int64_t tokens);
+
+// Makes the session's tokens equal to `prompt`, computing only what comes after the longest common prefix, and the
+// logits of the last one, since an answer follows. Sets the reply's prompt_tokens, reused_tokens and prefill_seconds.
+// Error: that of CheckPromptFits, before anything changes; kInterrupted.
+Status Prefill(Session& session, const TokenView& prompt, Reply& reply);
 
 // Chooses and appends tokens until something ends the answer, and says so in the reply's stop, with answer_tokens and
 // decoded_tokens and decode_seconds. Every token appended was handed to on_token first, which returns false to stop

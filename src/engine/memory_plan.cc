@@ -26,9 +26,15 @@ constexpr uint64_t kThreadBytes = 64 << 10;  // of a thread's stack
 // What is measured is rounded up to a multiple of this and one more, so that plans are the same from run to run.
 constexpr uint64_t kProgramStep = 512 << 10;
 
+// A picture's file has as many pixels at most where memory is planned: those of most telephones. A file takes less than
+// a byte for each, decoding 12 (a progressive JPEG), and then the tower is not at work yet.
+constexpr uint64_t kPlannedPixels = 16'000'000;
+constexpr uint64_t kBytesPerPixel = 13;
+
 // What is resident whatever the session is.
 struct Fixed {
   uint64_t weights = 0, copying = 0, tokenizer = 0, program = 0, peak = 0;
+  ImageEncoder::Need pictures;
 };
 
 Fixed MeasureFixed(const Engine::Impl& engine) {
@@ -66,32 +72,44 @@ uint64_t RowTableBytes(const gemma::Model& model, int context) {
 
 class Planner {
  public:
-  Planner(const std::shared_ptr<const Engine>& engine, const SessionOptions& wanted)
-      : engine_(engine), wanted_(wanted), fixed_(MeasureFixed(engine->impl())) {}
+  // Errors: those of loading the vision tower, if pictures are planned for.
+  static Result<Planner> Create(const std::shared_ptr<const Engine>& engine, const SessionOptions& wanted) {
+    Fixed fixed = MeasureFixed(engine->impl());
+    if (wanted.image_tokens > 0) {
+      TRY(engine->impl().CheckSees());
+      TRY_ASSIGN(fixed.pictures, engine->impl().images->Plan(wanted.image_tokens));
+    }
+    return Planner(engine, wanted, fixed);
+  }
 
   Result<MemoryPlan> Default() const { return Plan(wanted_); }
   Result<MemoryPlan> Smallest() const;
   Result<MemoryPlan> Fitting(uint64_t ram_bytes) const;
 
  private:
+  Planner(const std::shared_ptr<const Engine>& engine, const SessionOptions& wanted, const Fixed& fixed)
+      : engine_(engine), wanted_(wanted), fixed_(fixed) {}
+
   Result<MemoryPlan> Plan(const SessionOptions& options) const;
+  void AddPictures(MemoryPlan& plan) const;
   // With as many tokens as fit, from those of `plan` to `most`. `plan` fits.
   Result<MemoryPlan> Stretch(MemoryPlan plan, int most, uint64_t ram_bytes) const;
   // What costs speed alone: batches, with copies of weights or without, the fastest first.
   struct Speed {
     int batch;
-    bool copy_weights;
+    bool copy_weights, keep_tower;
   };
   std::vector<Speed> Speeds() const;
   // The cache types that may be chosen, the one that keeps most first.
   Result<std::vector<KvCacheType>> Types() const;
   int most_context() const { return engine_->info().max_positions; }
-  SessionOptions With(int context, KvCacheType type, int batch, bool copy_weights) const {
+  SessionOptions With(int context, KvCacheType type, const Speed& speed) const {
     SessionOptions options = wanted_;
-    options.copy_weights = copy_weights;
+    options.copy_weights = speed.copy_weights;
+    options.keep_tower = speed.keep_tower;
     options.context = context;
     options.kv_type = type;
-    options.batch = batch;
+    options.batch = speed.batch;
     return options;
   }
 
@@ -121,10 +139,27 @@ Result<MemoryPlan> Planner::Plan(const SessionOptions& options) const {
                 {.name = "tokenizer", .bytes = fixed_.tokenizer},
                 {.name = "text", .bytes = kTextBytesPerToken * static_cast<uint64_t>(impl.context)},
                 {.name = "program", .bytes = fixed_.program}};
+  if (options.image_tokens > 0) AddPictures(plan);
   std::erase_if(plan.parts, [](const MemoryPart& part) { return part.bytes == 0; });
   for (const MemoryPart& part : plan.parts) plan.peak_bytes += part.bytes;
   plan.peak_bytes = std::max(plan.peak_bytes, fixed_.peak);
   return plan;
+}
+
+// Decoding a file and encoding it come one after the other. A tower that is not kept shares the memory of the decoder's
+// weights, which then are not there as copies.
+void Planner::AddPictures(MemoryPlan& plan) const {
+  const ImageEncoder::Need& need = fixed_.pictures;
+  plan.session.image_pixels =
+      plan.session.image_pixels == 0 ? kPlannedPixels : std::min(plan.session.image_pixels, kPlannedPixels);
+  const uint64_t working = std::max(need.activations, plan.session.image_pixels * kBytesPerPixel);
+  const uint64_t kept = need.kept + static_cast<uint64_t>(plan.session.context) * sizeof(float) *
+                                        static_cast<uint64_t>(engine_->info().hidden);
+  const uint64_t all = need.weights + working;
+  const uint64_t swapped = plan.session.keep_tower ? 0 : std::min(all, fixed_.weights);
+  plan.parts.push_back({.name = "vision tower", .bytes = need.weights - std::min(need.weights, swapped)});
+  plan.parts.push_back({.name = "looking", .bytes = working - (swapped - std::min(need.weights, swapped))});
+  plan.parts.push_back({.name = "pictures", .bytes = kept});
 }
 
 Result<std::vector<KvCacheType>> Planner::Types() const {
@@ -137,25 +172,37 @@ Result<std::vector<KvCacheType>> Planner::Types() const {
 }
 
 std::vector<Planner::Speed> Planner::Speeds() const {
-  std::vector<Speed> speeds = {{wanted_.batch, wanted_.copy_weights}};
-  for (int batch = wanted_.batch / 2; batch >= kBriskBatch; batch /= 2) speeds.push_back({batch, wanted_.copy_weights});
-  if (wanted_.copy_weights && fixed_.copying > 0) speeds.push_back({speeds.back().batch, false});
-  for (int batch = speeds.back().batch / 2; batch >= kLeastBatch; batch /= 2) speeds.push_back({batch, false});
+  std::vector<Speed> speeds = {{wanted_.batch, wanted_.copy_weights, wanted_.keep_tower}};
+  const auto slower = [&](int least) {
+    for (int batch = speeds.back().batch / 2; batch >= least; batch /= 2) {
+      speeds.push_back(speeds.back());
+      speeds.back().batch = batch;
+    }
+  };
+  const auto without = [&](bool Speed::* luxury) {
+    speeds.push_back(speeds.back());
+    speeds.back().*luxury = false;
+  };
+  slower(kBriskBatch);
+  if (wanted_.copy_weights && fixed_.copying > 0) without(&Speed::copy_weights);
+  if (wanted_.keep_tower && wanted_.image_tokens > 0) without(&Speed::keep_tower);
+  slower(kLeastBatch);
   return speeds;
 }
 
 Result<MemoryPlan> Planner::Smallest() const {
   const int context = wanted_.context != 0 ? wanted_.context : std::min(kLeastContext, most_context());
   TRY_ASSIGN(const std::vector<KvCacheType> types, Types());
-  return Plan(With(context, types.back(), std::min(wanted_.batch, kLeastBatch), /*copy_weights=*/false));
+  return Plan(With(context, types.back(),
+                   {.batch = std::min(wanted_.batch, kLeastBatch), .copy_weights = false, .keep_tower = false}));
 }
 
 Result<MemoryPlan> Planner::Fitting(uint64_t ram_bytes) const {
   TRY_ASSIGN(const std::vector<KvCacheType> types, Types());
   TRY_ASSIGN(const MemoryPlan usual, Default());
   for (const KvCacheType type : types) {
-    for (const auto& [batch, copy_weights] : Speeds()) {
-      TRY_ASSIGN(MemoryPlan plan, Plan(With(usual.session.context, type, batch, copy_weights)));
+    for (const Speed& speed : Speeds()) {
+      TRY_ASSIGN(MemoryPlan plan, Plan(With(usual.session.context, type, speed)));
       if (plan.peak_bytes > ram_bytes) continue;
       return wanted_.context != 0 ? plan : Stretch(std::move(plan), most_context(), ram_bytes);
     }
@@ -173,7 +220,8 @@ Result<MemoryPlan> Planner::Fitting(uint64_t ram_bytes) const {
 
 Result<MemoryPlan> Planner::Stretch(MemoryPlan plan, int most, uint64_t ram_bytes) const {
   const auto with = [&](int context) {
-    return Plan(With(context, plan.session.kv_type, plan.session.batch, plan.session.copy_weights));
+    const SessionOptions& chosen = plan.session;
+    return Plan(With(context, chosen.kv_type, {chosen.batch, chosen.copy_weights, chosen.keep_tower}));
   };
   TRY_ASSIGN(MemoryPlan longest, with(most));
   if (longest.peak_bytes <= ram_bytes) return longest;
@@ -195,12 +243,13 @@ Result<MemoryPlan> Planner::Stretch(MemoryPlan plan, int most, uint64_t ram_byte
 
 Result<MemoryPlan> PlanMemory(const std::shared_ptr<const Engine>& engine, const SessionOptions& wanted,
                               std::optional<uint64_t> ram_bytes) {
-  const Planner planner(engine, wanted);
+  TRY_ASSIGN(const Planner planner, Planner::Create(engine, wanted));
   return ram_bytes ? planner.Fitting(*ram_bytes) : planner.Default();
 }
 
 Result<MemoryPlan> SmallestMemoryPlan(const std::shared_ptr<const Engine>& engine, const SessionOptions& wanted) {
-  return Planner(engine, wanted).Smallest();
+  TRY_ASSIGN(const Planner planner, Planner::Create(engine, wanted));
+  return planner.Smallest();
 }
 
 }  // namespace carat

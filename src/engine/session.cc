@@ -24,6 +24,26 @@ kernels::KvType ChooseKvType(KvCacheType type, const Engine::Impl& engine) {
   return engine.model.has_blocks && !engine.context.exact ? kernels::KvType::kF16 : kernels::KvType::kF32;
 }
 
+// Of runs that a caller gives.
+Status CheckSoft(const TokenView& added, int64_t hidden) {
+  int64_t free_from = 0;
+  for (const SoftRun& run : added.soft) {
+    const bool within = run.position >= free_from && run.count > 0 && run.count <= added.size() &&
+                        run.position <= added.size() - run.count;
+    if (!within)
+      return Fail(ErrorCode::kUsage, "a run of " + std::to_string(run.count) + " soft tokens at " +
+                                         std::to_string(run.position) +
+                                         " does not lie among the tokens that are appended, behind the run before");
+    free_from = run.position + run.count;
+    if (run.tokens == nullptr || run.first < 0 || run.first > run.tokens->count - run.count)
+      return Fail(ErrorCode::kUsage, "a run of soft tokens takes more than there are");
+    if (static_cast<int64_t>(run.tokens->vectors.size()) != run.tokens->count * hidden)
+      return Fail(ErrorCode::kUsage,
+                  "soft tokens of another width than the model's, which is " + std::to_string(hidden));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const SessionOptions& options) {
@@ -45,6 +65,8 @@ Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const Sess
   impl->context = context;
   impl->batch = std::min(options.batch, context);
   impl->logit_batch = std::min(options.logit_batch, impl->batch);
+  impl->image_pixels = options.image_pixels;
+  impl->keep_tower = options.keep_tower;
   const Engine::Impl& parts = impl->engine->impl();
   const kernels::KvType kv_type = ChooseKvType(options.kv_type, parts);
   TRY_ASSIGN(impl->decoder, gemma::Decoder::Create(parts.model, parts.context,
@@ -54,7 +76,8 @@ Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const Sess
                                                     .copy_weights = options.copy_weights,
                                                     .max_keep = impl->logit_batch}));
   impl->logits.Reserve(static_cast<size_t>(parts.model.config.vocabulary));
-  for (std::vector<TokenId>* ids : {&impl->tokens, &impl->queue}) ids->reserve(static_cast<size_t>(context));
+  for (Timeline* tokens : {&impl->tokens, &impl->queue}) tokens->Reserve(context);
+  impl->segments.reserve(1);
   impl->sampler.Reserve(static_cast<size_t>(parts.model.config.vocabulary));
   return Session(std::move(impl));
 }
@@ -67,18 +90,18 @@ Session::~Session() = default;
 MemoryUse Session::Impl::Scratch() const {
   MemoryUse use = decoder->scratch();
   use += logits.memory();
-  for (const std::vector<TokenId>* ids : {&tokens, &queue})
-    use += AllocatedUse(ids->data(), ids->capacity() * sizeof(TokenId));
+  for (const Timeline* timeline : {&tokens, &queue}) use += timeline->memory();
   return use += sampler.memory();
 }
 
-Status Session::Impl::CheckAppend(std::span<const TokenId> ids) const {
+Status Session::Impl::CheckAppend(const TokenView& added) const {
+  const std::span<const TokenId> ids = added.ids;
   const int64_t vocabulary = engine->impl().model.config.vocabulary;
   for (const TokenId id : ids)
     if (id < 0 || id >= vocabulary)
       return Fail(ErrorCode::kUsage, "the token id " + std::to_string(id) + " is outside of the vocabulary of " +
                                          std::to_string(vocabulary));
-  if (ids.size() > static_cast<size_t>(context) - tokens.size())
+  if (added.size() > context - tokens.size())
     return Fail(ErrorCode::kDoesNotFit, std::to_string(ids.size()) + " tokens do not fit: the context holds " +
                                             std::to_string(context) + ", and " + std::to_string(tokens.size()) +
                                             " are in use; a larger --context (at most " +
@@ -86,27 +109,29 @@ Status Session::Impl::CheckAppend(std::span<const TokenId> ids) const {
   return {};
 }
 
-Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
+Status Session::Impl::Run(const TokenView& added, bool all_rows, const gemma::TraceSink& trace,
                           const std::function<void(int64_t first, int64_t count)>& on_rows) {
   logits_valid = hidden_valid = false;
-  const size_t total = ids.size(), most = static_cast<size_t>(all_rows ? logit_batch : batch);
+  const int64_t total = added.size(), most = all_rows ? logit_batch : batch;
   // True if the work is to go on.
-  const auto report = [&](size_t done) {
-    return !progress || total <= most || progress({.stage = "prefill", .done = done, .total = total});
+  const auto report = [&](int64_t done) {
+    return !progress || total <= most ||
+           progress({.stage = "prefill", .done = static_cast<uint64_t>(done), .total = static_cast<uint64_t>(total)});
   };
-  const auto interrupted = [total](size_t done) {
+  const auto interrupted = [total](int64_t done) {
     return Fail(ErrorCode::kInterrupted, "the prompt was interrupted after " + std::to_string(done) + " of " +
                                              std::to_string(total) + " tokens");
   };
   if (!report(0)) return interrupted(0);
-  for (size_t done = 0; done < total;) {
-    const size_t count = std::min(total - done, most);
+  for (int64_t done = 0; done < total;) {
+    const TokenView part = added.Part(done, std::min(total - done, most));
+    const int64_t count = part.size();
     const bool last = done + count == total;
     const int keep = all_rows ? static_cast<int>(count) : (last ? 1 : 0);
-    const gemma::Segment segment = {.ids = ids.subspan(done, count), .soft = {}};
-    TRY(decoder->Run({&segment, 1}, keep, trace));
-    tokens.insert(tokens.end(), segment.ids.begin(), segment.ids.end());
-    if (on_rows) on_rows(static_cast<int64_t>(done), keep);
+    CutIntoSegments(part, segments);
+    TRY(decoder->Run(segments, keep, trace));
+    tokens.Append(part);
+    if (on_rows) on_rows(done, keep);
     done += count;
     hidden_valid = keep > 0;
     if (!report(done) && done < total) return interrupted(done);
@@ -116,33 +141,40 @@ Status Session::Impl::Run(std::span<const TokenId> ids, bool all_rows, const gem
 
 Status Session::Impl::AppendForLater(TokenId id) {
   CHECK(!last_waits());
-  TRY(CheckAppend({&id, 1}));
-  tokens.push_back(id);
+  const TokenView added = {.ids = {&id, 1}, .soft = {}};
+  TRY(CheckAppend(added));
+  tokens.Append(added);
   logits_valid = hidden_valid = false;
   return {};
 }
 
-Status Session::Append(std::span<const TokenId> ids) {
-  Impl& it = *impl_;
-  TRY(it.CheckAppend(ids));
-  if (!it.last_waits()) return it.Run(ids, /*all_rows=*/false, {}, {});
-  const TokenId waiting = it.tokens.back();
-  it.queue.assign(1, waiting);
-  it.queue.insert(it.queue.end(), ids.begin(), ids.end());
-  it.tokens.pop_back();
-  const size_t computed = it.tokens.size();
-  Status status = it.Run(it.queue, /*all_rows=*/false, {}, {});
-  if (it.tokens.size() == computed) it.tokens.push_back(waiting);  // interrupted: it waits on
+Status Session::Append(std::span<const TokenId> ids, std::span<const SoftRun> soft) {
+  const TokenView added = {.ids = ids, .soft = soft};
+  TRY(CheckSoft(added, impl_->engine->impl().model.config.hidden));
+  return impl_->Append(added);
+}
+
+Status Session::Impl::Append(const TokenView& added) {
+  TRY(CheckAppend(added));
+  if (!last_waits()) return Run(added, /*all_rows=*/false, {}, {});
+  queue.Clear();
+  queue.Append(tokens.view().From(tokens.size() - 1));
+  queue.Append(added);
+  tokens.Truncate(tokens.size() - 1);
+  const int64_t computed = tokens.size();
+  Status status = Run(queue.view(), /*all_rows=*/false, {}, {});
+  if (tokens.size() == computed) tokens.Append(queue.view().Part(0, 1));  // interrupted: it waits on
   return status;
 }
 
 Status Session::AppendWithLogits(std::span<const TokenId> ids,
                                  const std::function<void(int64_t, std::span<const float>)>& rows) {
-  TRY(impl_->CheckAppend(ids));
+  const TokenView added = {.ids = ids, .soft = {}};
+  TRY(impl_->CheckAppend(added));
   if (impl_->last_waits()) TRY(Append({}));
   const auto vocabulary = static_cast<size_t>(impl_->engine->impl().model.config.vocabulary);
   AlignedBuffer<float> logits(vocabulary * kLogitRows);
-  return impl_->Run(ids, /*all_rows=*/true, {}, [&](int64_t first, int64_t count) {
+  return impl_->Run(added, /*all_rows=*/true, {}, [&](int64_t first, int64_t count) {
     for (int64_t done = 0; done < count; done += kLogitRows) {
       const int64_t part = std::min(kLogitRows, count - done);
       impl_->decoder->Logits(done, part, logits.data());
@@ -153,12 +185,14 @@ Status Session::AppendWithLogits(std::span<const TokenId> ids,
 
 Result<std::span<const float>> Session::Logits() {
   Impl& it = *impl_;
-  if (it.tokens.empty()) return Fail(ErrorCode::kUsage, "a session without tokens has no logits; append a BOS first");
+  if (it.tokens.size() == 0)
+    return Fail(ErrorCode::kUsage, "a session without tokens has no logits; append a BOS first");
   if (!it.hidden_valid) {  // after a rollback, or an interrupted prompt, or where it waits: compute the last token
-    const TokenId last = it.tokens.back();
+    Timeline last;
+    last.Append(it.tokens.view().From(it.tokens.size() - 1));
     TRY(Truncate(length() - 1));
-    const Status status = it.Run({&last, 1}, /*all_rows=*/false, {}, {});
-    if (!status) it.tokens.push_back(last);  // it waits, as it may have before
+    const Status status = it.Run(last.view(), /*all_rows=*/false, {}, {});
+    if (!status) it.tokens.Append(last.view());  // it waits, as it may have before
     TRY(status);
   }
   const auto hidden_rows = static_cast<int64_t>(it.decoder->hidden().size()) / it.engine->impl().model.config.hidden;
@@ -169,7 +203,7 @@ Result<std::span<const float>> Session::Logits() {
 
 Result<TokenId> Session::Sample() {
   TRY_ASSIGN(const std::span<const float> logits, Logits());
-  return impl_->sampler.Sample(logits, impl_->tokens);
+  return impl_->sampler.Sample(logits, impl_->tokens.ids());
 }
 
 Status Session::Truncate(int length) {
@@ -181,17 +215,19 @@ Status Session::Truncate(int length) {
   it.logits_valid = it.hidden_valid = false;
   if (it.decoder->cache().CanTruncate(length)) {
     it.decoder->cache().Truncate(length);
-    it.tokens.resize(static_cast<size_t>(length));
+    it.tokens.Truncate(length);
     return {};
   }
   // The sliding windows have forgotten what comes before `length`: compute it again.
-  const std::vector<TokenId> kept(it.tokens.begin(), it.tokens.begin() + length);
+  it.queue.Clear();
+  it.queue.Append(it.tokens.view().Part(0, length));
   it.decoder->cache().Truncate(0);
-  it.tokens.clear();
-  return it.Run(kept, /*all_rows=*/false, {}, {});
+  it.tokens.Clear();
+  return it.Run(it.queue.view(), /*all_rows=*/false, {}, {});
 }
 
-std::span<const TokenId> Session::tokens() const { return impl_->tokens; }
+std::span<const TokenId> Session::tokens() const { return impl_->tokens.ids(); }
+std::span<const SoftRun> Session::soft_tokens() const { return impl_->tokens.soft(); }
 int Session::length() const { return static_cast<int>(impl_->tokens.size()); }
 int Session::context() const { return impl_->context; }
 const Engine& Session::engine() const { return *impl_->engine; }

@@ -9,6 +9,7 @@
 #include "base/aligned_buffer.h"
 #include "carat/session.h"
 #include "engine/engine_impl.h"
+#include "engine/timeline.h"
 #include "gemma/decoder.h"
 #include "sample/sampler.h"
 
@@ -17,24 +18,26 @@ namespace carat {
 struct Session::Impl {
   explicit Impl(const SamplingOptions& sampling) : sampler(sampling) {}
 
-  Status CheckAppend(std::span<const TokenId> ids) const;
+  Status CheckAppend(const TokenView& added) const;
+  Status Append(const TokenView& added);
   // Appends checked tokens in batches, of logit_batch tokens if all rows are wanted. Of each batch all rows are kept
   // (`all_rows`), or of the last batch the last row. on_rows, if given, is called after each batch: `count` rows of
-  // decoder->hidden() are those of ids[first ...].
-  Status Run(std::span<const TokenId> ids, bool all_rows, const gemma::TraceSink& trace,
+  // decoder->hidden() are those of added[first ...].
+  Status Run(const TokenView& added, bool all_rows, const gemma::TraceSink& trace,
              const std::function<void(int64_t first, int64_t count)>& on_rows);
 
   // Appends one token that is not computed before the session goes on: with the next ones, or for its logits.
   Status AppendForLater(TokenId id);
-  bool last_waits() const { return static_cast<int64_t>(tokens.size()) > decoder->cache().length(); }
+  bool last_waits() const { return tokens.size() > decoder->cache().length(); }
 
   // For everything but keys and values.
   MemoryUse Scratch() const;
 
   std::shared_ptr<const Engine> engine;
   std::unique_ptr<gemma::Decoder> decoder;
-  std::vector<TokenId> tokens;  // the cache has all of them, or all but the last
-  std::vector<TokenId> queue;   // a token that waited, and what comes behind it
+  Timeline tokens;                       // the cache has all of them, or all but the last
+  Timeline queue;                        // tokens that are to be computed while `tokens` changes
+  std::vector<gemma::Segment> segments;  // of a batch
   sample::Sampler sampler;
   ProgressCallback progress;
   AlignedBuffer<float> logits;  // [vocabulary]
@@ -43,6 +46,8 @@ struct Session::Impl {
   int context = 0;
   int batch = 0;
   int logit_batch = 0;  // at most `batch`
+  uint64_t image_pixels = 0;
+  bool keep_tower = true;
 };
 
 }  // namespace carat

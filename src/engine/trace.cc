@@ -43,6 +43,27 @@ class Recorder {
   std::vector<TraceTensor> tensors_;
 };
 
+// The soft tokens of all pictures, put where the input wants them.
+Result<std::vector<SoftRun>> TracePictures(const Engine& engine, const TraceInput& input,
+                                           const gemma::TraceSink& show) {
+  std::vector<SoftRun> runs;
+  size_t next = 0;
+  if (!input.pictures.empty()) TRY(engine.impl().CheckSees());
+  for (const gemma::PatchGrid& picture : input.pictures) {
+    TRY_ASSIGN(const std::shared_ptr<const SoftTokens> tokens, engine.impl().images->Trace(picture, show));
+    if (input.ids.empty()) continue;
+    for (int64_t i = 0; i < tokens->count; ++i) {
+      if (next == input.soft.size())
+        return Fail(ErrorCode::kUsage, "the pictures give more soft tokens than the " + std::to_string(next) +
+                                           " that the tokens have places for");
+      runs.push_back({.position = input.soft[next++], .tokens = tokens, .first = i, .count = 1});
+    }
+  }
+  if (next == input.soft.size()) return runs;
+  return Fail(ErrorCode::kUsage, "the pictures give " + std::to_string(next) + " soft tokens, but the tokens have " +
+                                     std::to_string(input.soft.size()) + " places for them");
+}
+
 Result<Session> CreateSession(std::shared_ptr<const Engine> engine, size_t tokens, const TraceOptions& options) {
   const auto most = static_cast<size_t>(engine->info().max_positions);
   const auto computed = static_cast<size_t>(std::max(options.generate - 1, 0));  // of the new tokens, all but the last
@@ -62,22 +83,25 @@ Result<Session> CreateSession(std::shared_ptr<const Engine> engine, size_t token
 
 }  // namespace
 
-Result<std::vector<TraceTensor>> TraceTokens(std::shared_ptr<const Engine> engine, std::span<const TokenId> ids,
-                                             const TraceOptions& options) {
-  TRY_ASSIGN(Session session, CreateSession(std::move(engine), ids.size(), options));
-  Session::Impl& impl = session.impl();
-  TRY(impl.CheckAppend(ids));
-
+Result<std::vector<TraceTensor>> Trace(std::shared_ptr<const Engine> engine, const TraceInput& input,
+                                       const TraceOptions& options) {
   Recorder recorder;
   const auto show = [&](std::string_view name, std::span<const int64_t> shape, const float* values) {
     // The per-layer inputs of a batch of one token are complete by chance.
     if (!options.shortcut || name != "ple") recorder.Add(name, shape, values);
   };
+  TRY_ASSIGN(const std::vector<SoftRun> soft, TracePictures(*engine, input, show));
+  if (input.ids.empty() && !input.pictures.empty()) return recorder.Take();
+
+  TRY_ASSIGN(Session session, CreateSession(std::move(engine), input.ids.size(), options));
+  Session::Impl& impl = session.impl();
+  const TokenView tokens = {.ids = input.ids, .soft = soft};
+  TRY(impl.CheckAppend(tokens));
   const auto add_logits = [&](int64_t /*first*/, int64_t count) {
     const int64_t vocabulary = impl.decoder->model().config.vocabulary;
     if (count > 0) impl.decoder->Logits(0, count, recorder.Grow("logits", {{count, vocabulary}}, count * vocabulary));
   };
-  TRY(impl.Run(ids, /*all_rows=*/!options.shortcut, show, add_logits));
+  TRY(impl.Run(tokens, /*all_rows=*/!options.shortcut, show, add_logits));
 
   std::vector<TokenId> generated;
   const auto total = static_cast<uint64_t>(std::max(options.generate, 0));
@@ -91,6 +115,11 @@ Result<std::vector<TraceTensor>> TraceTokens(std::shared_ptr<const Engine> engin
   }
   if (!generated.empty()) recorder.AddIds("greedy_ids", std::move(generated));
   return recorder.Take();
+}
+
+Result<std::vector<TraceTensor>> TraceTokens(std::shared_ptr<const Engine> engine, std::span<const TokenId> ids,
+                                             const TraceOptions& options) {
+  return Trace(std::move(engine), {.ids = {ids.begin(), ids.end()}, .pictures = {}, .soft = {}}, options);
 }
 
 }  // namespace carat

@@ -102,6 +102,9 @@ Result<std::vector<TraceTensor>> ReadTrace(const std::filesystem::path& path) {
       case quant::Type::kF32:
         tensor.values = Copy<float>(bytes);
         break;
+      case quant::Type::kU8:
+        for (const std::byte value : bytes) tensor.values.push_back(static_cast<float>(value));
+        break;
       case quant::Type::kI32:
         tensor.ids = Copy<TokenId>(bytes);
         break;

@@ -12,7 +12,7 @@
 
 namespace carat {
 
-// The F32 tensors of a safetensors file as values, its I32 and I64 tensors as ids; others are left out.
+// The F32 and U8 tensors of a safetensors file as values, its I32 and I64 tensors as ids; others are left out.
 // Errors: kNotFound, kBadModel (no safetensors file, ids that are none).
 Result<std::vector<TraceTensor>> ReadTrace(const std::filesystem::path& path);
 // Error: kFailure.

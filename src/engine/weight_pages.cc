@@ -10,7 +10,7 @@ namespace carat {
 namespace {
 
 // All pages that some of `bytes` are on.
-std::span<const std::byte> PagesOf(std::span<const std::byte> bytes) {
+std::span<const std::byte> WholePages(std::span<const std::byte> bytes) {
   const uint64_t page = PageBytes();
   const uint64_t before = reinterpret_cast<uintptr_t>(bytes.data()) % page;
   return {bytes.data() - before, RoundUpToPages(before + bytes.size())};
@@ -20,9 +20,10 @@ const std::byte* EndOf(std::span<const std::byte> bytes) { return bytes.data() +
 
 }  // namespace
 
-PageRanges WeightPages(const gemma::Model& model) {
-  PageRanges parts = gemma::WeightBytes(model);
-  std::ranges::transform(parts, parts.begin(), PagesOf);
+PageRanges WeightPages(const gemma::Model& model) { return PagesOf(gemma::WeightBytes(model)); }
+
+PageRanges PagesOf(std::vector<std::span<const std::byte>> parts) {
+  std::ranges::transform(parts, parts.begin(), WholePages);
   std::ranges::sort(parts, {}, [](std::span<const std::byte> part) { return part.data(); });
   PageRanges pages;
   for (const std::span<const std::byte> part : parts) {
@@ -39,6 +40,16 @@ uint64_t TotalBytes(const PageRanges& pages) {
   uint64_t bytes = 0;
   for (const std::span<const std::byte> part : pages) bytes += part.size();
   return bytes;
+}
+
+void Release(const PageRanges& pages) {
+  for (const std::span<const std::byte> part : pages) ReleaseMapped(part.data(), part.size());
+}
+
+void ExpectAll(const PageRanges& pages, const MappedFile& file) {
+  const std::byte *begin = file.bytes().data(), *end = EndOf(file.bytes());
+  for (const std::span<const std::byte> part : pages)
+    if (part.data() >= begin && part.data() < end) file.ExpectAll({part.data(), std::min(EndOf(part), end)});
 }
 
 void KeepOnly(const PageRanges& pages, std::span<const MappedFile> files) {

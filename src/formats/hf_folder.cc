@@ -26,12 +26,17 @@ Result<HfFolder> HfFolder::Open(const std::filesystem::path& path) {
   folder.path = path;
   folder.config = Json::object();
   folder.generation_config = Json::object();
+  folder.processor_config = Json::object();
   std::error_code error;
-  if (std::filesystem::exists(path / "config.json", error)) {
-    TRY_ASSIGN(folder.config, ReadJsonObject(path / "config.json"));
-  }
-  if (std::filesystem::exists(path / "generation_config.json", error)) {
-    TRY_ASSIGN(folder.generation_config, ReadJsonObject(path / "generation_config.json"));
+  const struct {
+    const char* name;
+    Json& json;
+  } files[] = {{"config.json", folder.config},
+               {"generation_config.json", folder.generation_config},
+               {"processor_config.json", folder.processor_config}};
+  for (const auto& [name, json] : files) {
+    if (!std::filesystem::exists(path / name, error)) continue;
+    TRY_ASSIGN(json, ReadJsonObject(path / name));
   }
   if (std::filesystem::exists(path / "tokenizer.json", error)) folder.tokenizer_json = path / "tokenizer.json";
   return folder;

@@ -15,10 +15,12 @@ struct HfFolder {
   std::filesystem::path path;
   Json config;                           // config.json, an object; empty if there is none
   Json generation_config;                // generation_config.json, an object; empty if there is none
+  Json processor_config;                 // processor_config.json, an object; empty if there is none
   std::filesystem::path tokenizer_json;  // empty if there is none
 
   JsonObject Config() const { return {&config, (path / "config.json").string()}; }
   JsonObject GenerationConfig() const { return {&generation_config, (path / "generation_config.json").string()}; }
+  JsonObject ProcessorConfig() const { return {&processor_config, (path / "processor_config.json").string()}; }
 };
 
 }  // namespace carat::formats

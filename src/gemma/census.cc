@@ -1,5 +1,7 @@
 #include "gemma/census.h"
 
+#include <algorithm>
+
 namespace carat::gemma {
 
 namespace {
@@ -56,6 +58,13 @@ void ForEachMatrix(const Model& model, const Visit& visit) {
   visit(tied ? "embedding and head" : "head", model.head, Use::kAll, -1);
 }
 
+void AddBytes(const ops::Matrix& matrix, std::vector<std::span<const std::byte>>& bytes) {
+  if (matrix.empty() || matrix.rows == 0) return;
+  bytes.emplace_back(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes));
+  if (matrix.scales.data != nullptr)
+    bytes.emplace_back(matrix.scales.data, static_cast<size_t>(matrix.rows * matrix.scales.row_bytes));
+}
+
 }  // namespace
 
 std::vector<WeightShare> TakeCensus(const Model& model) {
@@ -73,11 +82,21 @@ std::vector<WeightShare> TakeCensus(const Model& model) {
 std::vector<std::span<const std::byte>> WeightBytes(const Model& model) {
   std::vector<std::span<const std::byte>> bytes;
   ForEachMatrix(model, [&](std::string_view /*role*/, const ops::Matrix& matrix, Use use, int /*layer*/) {
-    if (use == Use::kRows || matrix.empty()) return;
-    bytes.emplace_back(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes));
-    if (matrix.scales.data != nullptr)
-      bytes.emplace_back(matrix.scales.data, static_cast<size_t>(matrix.rows * matrix.scales.row_bytes));
+    if (use == Use::kAll) AddBytes(matrix, bytes);
   });
+  return bytes;
+}
+
+std::vector<std::span<const std::byte>> WeightBytes(const VisionModel& model, int64_t side) {
+  std::vector<std::span<const std::byte>> bytes;
+  AddBytes(model.patch, bytes);
+  const int64_t planes = model.config.positions;
+  for (const int64_t first : {int64_t{0}, planes})
+    AddBytes(model.positions.Rows(first, first + std::min(side, planes)), bytes);
+  for (const VisionLayerWeights& layer : model.layers)
+    for (const ClippedLinear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
+      AddBytes(linear->weight, bytes);
+  AddBytes(model.projection, bytes);
   return bytes;
 }
 

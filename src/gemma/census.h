@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gemma/model.h"
+#include "gemma/vision_model.h"
 
 namespace carat::gemma {
 
@@ -28,5 +29,8 @@ std::vector<WeightShare> TakeCensus(const Model& model);
 // Where the weights lie that every decoded token reads, their scales included. Tables that are read by rows are not
 // among them.
 std::vector<std::span<const std::byte>> WeightBytes(const Model& model);
+// The same of the weights that every picture reads, and of the positions of one with up to `side` patches in a row or
+// column.
+std::vector<std::span<const std::byte>> WeightBytes(const VisionModel& model, int64_t side);
 
 }  // namespace carat::gemma

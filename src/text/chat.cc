@@ -22,7 +22,8 @@ Result<std::vector<ChatSegment>> RenderChat(ChatFormat format, const ChatRequest
 
 std::string SegmentsToText(std::span<const ChatSegment> segments) {
   std::string text;
-  for (const ChatSegment& segment : segments) text += segment.text;
+  for (const ChatSegment& segment : segments)
+    for (int64_t i = 0; i < segment.count; ++i) text += segment.text;
   return text;
 }
 

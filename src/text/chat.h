@@ -2,6 +2,7 @@
 // published chat template gives; but as typed segments, so that text from outside can never become a control token.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,14 +14,20 @@
 namespace carat::text {
 
 // A piece of a prompt.
-//   kText     to be tokenized without control tokens; segments of text that follow each other are one input of the
-//   tokenizer kControl  one control token, by its string kImage, kAudio, kVideo   the place of a medium, in the order
-//   of the messages' parts; `text` is the format's placeholder
 struct ChatSegment {
-  enum class Kind { kText, kControl, kImage, kAudio, kVideo };
+  enum class Kind {
+    kText,     // to be tokenized without control tokens; segments that follow each other are one input of the tokenizer
+    kControl,  // one control token, by its string
+    // The place of a medium, in the order of the messages' parts; `text` is the format's placeholder.
+    kImage,
+    kAudio,
+    kVideo
+  };
   Kind kind = Kind::kText;
   std::string text;
+  int64_t count = 1;  // of a medium: how many soft tokens it takes
   bool operator==(const ChatSegment&) const = default;
+  bool is_medium() const { return kind != Kind::kText && kind != Kind::kControl; }
 };
 
 enum class ChatFormat {

@@ -14,7 +14,8 @@ std::optional<ChatFormat> ChatFormatOf(const Tokenizer& tokenizer) {
   return std::nullopt;
 }
 
-Result<std::vector<TokenId>> EncodeSegments(const Tokenizer& tokenizer, std::span<const ChatSegment> segments) {
+Result<std::vector<TokenId>> EncodeSegments(const Tokenizer& tokenizer, std::span<const ChatSegment> segments,
+                                            std::vector<int64_t>* media) {
   std::vector<TokenId> ids;
   for (size_t i = 0; i < segments.size();) {
     if (segments[i].kind == ChatSegment::Kind::kText) {
@@ -29,7 +30,8 @@ Result<std::vector<TokenId>> EncodeSegments(const Tokenizer& tokenizer, std::spa
       return Fail(ErrorCode::kBadModel, "the tokenizer has no token " + segments[i].text +
                                             ", which the chat format needs; a chat model's tokenizer has");
     }
-    ids.push_back(*id);
+    if (segments[i].is_medium() && media != nullptr) media->push_back(static_cast<int64_t>(ids.size()));
+    ids.insert(ids.end(), static_cast<size_t>(segments[i].count), *id);
     ++i;
   }
   return ids;

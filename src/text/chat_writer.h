@@ -14,13 +14,15 @@ class SegmentWriter {
   void Text(std::string_view text) {
     if (text.empty()) return;
     if (segments_.empty() || segments_.back().kind != ChatSegment::Kind::kText) {
-      segments_.push_back({ChatSegment::Kind::kText, {}});
+      segments_.push_back({.kind = ChatSegment::Kind::kText, .text = {}});
     }
     segments_.back().text += text;
   }
-  void Control(std::string_view token) { segments_.push_back({ChatSegment::Kind::kControl, std::string(token)}); }
+  void Control(std::string_view token) {
+    segments_.push_back({.kind = ChatSegment::Kind::kControl, .text = std::string(token)});
+  }
   void Medium(ChatSegment::Kind kind, std::string_view placeholder) {
-    segments_.push_back({kind, std::string(placeholder)});
+    segments_.push_back({.kind = kind, .text = std::string(placeholder)});
   }
   std::vector<ChatSegment> Take() { return std::move(segments_); }
 

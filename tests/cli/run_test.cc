@@ -220,7 +220,7 @@ TEST_F(RunCommandTest, Mistakes) {
   EXPECT_TRUE(FailsWith(RunCarat({"run", Data("golden/hf-e2b/model"), "x"}), 2, "no tokenizer"));
   EXPECT_TRUE(FailsWith(Run({"x", "--max-tokens", "-1"}), 2, "-1"));
   EXPECT_TRUE(FailsWith(Run({"x", "--temperature", "-1"}), 2, "temperature"));
-  EXPECT_TRUE(FailsWith(Run({"x", "--tools", "-", "--messages", "-"}), 2, "not both"));
+  EXPECT_TRUE(FailsWith(Run({"x", "--tools", "-", "--messages", "-"}), 2, "but one of them only"));
   EXPECT_TRUE(FailsWith(Run({"x", "--tools", Write("tools", "[")}), 2, Path("tools: the list of tools is not valid")));
   EXPECT_TRUE(FailsWith(Run({"x", "--tools", Write("tools", "{}")}), 2, Path("tools: the tools must be a JSON list")));
   EXPECT_TRUE(FailsWith(Run({"--tools", "-", "x"}, {.input = "[1]"}), 2, "standard input: tool 0"));

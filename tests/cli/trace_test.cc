@@ -169,7 +169,7 @@ TEST_F(TraceCommandTest, InputsThatAreNotTokens) {
   const std::vector<TraceTensor> picture = {{.name = "input_ids", .shape = {2}, .values = {}, .ids = {2, 3}},
                                             {.name = "pixel_values", .shape = {1, 2}, .values = {1, 2}, .ids = {}}};
   ASSERT_TRUE(WriteTrace(Path("in.safetensors"), picture));
-  EXPECT_TRUE(FailsWith(RunCarat(arguments), 2, "has 'pixel_values', but only text (input_ids) can be traced"));
+  EXPECT_TRUE(FailsWith(RunCarat(arguments), 2, "there is no 'position_ids' to its pixels"));
 }
 
 TEST_F(TraceCommandTest, LinksAndDevicesAreNotReplaced) {
