@@ -41,9 +41,11 @@ struct Pipe {
   Descriptor read, write;
 };
 
-// The ends are closed in every child that does not ask for them, and lie above the numbers that a child gets.
+// Our descriptors lie above the numbers that a child gets.
+constexpr int kAbove = 10;
+
+// Both ends are closed in every child that does not ask for them.
 std::optional<Pipe> MakePipe() {
-  constexpr int kAbove = 10;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return std::nullopt;
   const Descriptor read(ends[0]), write(ends[1]);
@@ -121,7 +123,7 @@ Result<std::unique_ptr<ChildProcess>> ChildProcess::Start(const std::vector<std:
                                                           const ChildLimits& limits, int input) {
   std::unique_ptr<ChildProcess> child(new ChildProcess(arguments.at(0), limits));
   std::optional<Pipe> output = MakePipe(), errors = MakePipe(), report = MakePipe();
-  const Descriptor high_input(input < 0 ? -1 : ::fcntl(input, F_DUPFD_CLOEXEC, output ? output->read.fd() : 0));
+  const Descriptor high_input(input < 0 ? -1 : ::fcntl(input, F_DUPFD_CLOEXEC, kAbove));
   if (!output || !errors || !report || (input >= 0 && high_input.fd() < 0))
     return Fail(ErrorCode::kFailure, child->name_ + ": no pipe for it: " + std::strerror(errno));
   Plan plan{.arguments = {},
@@ -224,13 +226,15 @@ Status ChildProcess::Finish() {
   return FailedWith(status);
 }
 
+std::string ChildProcess::Complaints() const { return LastLines(error_text_); }
+
 Status ChildProcess::FailedWith(int status) const {
   constexpr int kStoppedBySignal = 255;  // what ffmpeg returns when it was told to stop
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   if ((WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) ||
       (WIFEXITED(status) && WEXITSTATUS(status) == kStoppedBySignal))
     return Fail(ErrorCode::kInterrupted, name_ + ": interrupted");
-  const std::string said = LastLines(error_text_);
+  const std::string said = Complaints();
   if (!said.empty()) return Fail(ErrorCode::kBadMedia, name_ + ": " + said);
   const std::string how = WIFSIGNALED(status) ? "was ended by signal " + std::to_string(WTERMSIG(status))
                                               : "failed with status " + std::to_string(WEXITSTATUS(status));

@@ -57,6 +57,8 @@ class ChildProcess {
   // Waits for its end; after all output was read. Errors: it took too long; it failed, with the last lines that it
   // wrote to stderr; kInterrupted, if Ctrl-C ended it.
   Status Finish();
+  // The last lines that it wrote to stderr so far, whether it failed or not. Empty: none.
+  std::string Complaints() const;
 
  private:
   ChildProcess(std::string name, const ChildLimits& limits);

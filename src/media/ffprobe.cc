@@ -52,8 +52,6 @@ Result<VideoStream> ReadVideoStream(const JsonObject& stream) {
     TRY_ASSIGN(const std::string rate, stream.StringOr(key, ""));
     if (video.average_rate.numerator == 0) video.average_rate = ParseFraction(rate).value_or(Fraction{});
   }
-  TRY_ASSIGN(const std::string packets, stream.StringOr("nb_frames", ""));
-  video.packets = ParseInteger(packets);
   return video;
 }
 
@@ -110,10 +108,10 @@ void PacketCounter::AddLine(std::string_view line) {
   };
   const std::optional<int64_t> time = ParseInteger(next_field());
   const std::optional<int64_t> duration = ParseInteger(next_field());
-  const std::string_view flags = next_field();  // perhaps with more behind them
-  if (flags.empty()) return;
-  ++packets_;
-  if (flags.contains('D')) return;  // discarded: before the beginning of an edit, say
+  const std::string_view flags = next_field();       // perhaps with more behind them
+  if (flags.empty() || flags.contains('D')) return;  // D: discarded; before the beginning of an edit, say
+  if (time && time == last_time_) return;
+  last_time_ = time;
   ++frames_;
   int64_t end = 0;
   if (!time || !duration || *duration < 0 || __builtin_add_overflow(*time, *duration, &end)) {

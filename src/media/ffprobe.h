@@ -17,25 +17,29 @@ struct Fraction {
 
 // Of the first video stream.
 struct VideoStream {
-  int64_t width = 0, height = 0;   // pixels, upright
-  Fraction time_unit;              // seconds
-  Fraction average_rate;           // frames per second by the header; 0 if unknown
-  std::optional<int64_t> packets;  // by the header
-  bool has_audio = false;          // in the file
+  int64_t width = 0, height = 0;  // pixels, upright
+  Fraction time_unit;             // seconds
+  Fraction average_rate;          // frames per second by the header; 0 if unknown
+  bool has_audio = false;         // in the file
 };
 
-// Reads the JSON of -show_streams. Errors: kBadMedia, beginning with `name`: not what ffprobe prints; no video stream.
+// What to ask for (-show_entries). Tags are left out: anyone may have written anything there, and twice.
+inline constexpr const char* kStreamEntries =
+    "stream=codec_type,width,height,avg_frame_rate,r_frame_rate,time_base:stream_disposition=attached_pic:"
+    "stream_side_data=rotation";
+// Reads the answer (-of json). Errors: kBadMedia, beginning with `name`: not what ffprobe prints; no video stream.
 Result<VideoStream> ParseStreams(std::string_view json, const std::string& name);
 
-// Counts the lines "pts,duration,flags" of packets, in time units, that come in pieces of any size. A packet is a
-// frame, unless it is marked as one that is not to be shown.
+inline constexpr const char* kPacketEntries = "packet=pts,duration,flags";
+// Counts the lines of packets (-of csv=p=0), times in time units, that come in pieces of any size. A packet is a frame,
+// unless it is marked as one that is not to be shown, or has the time of the packet before it: VP8 keeps frames that
+// are only there for others to refer to.
 class PacketCounter {
  public:
   void Add(std::string_view piece);
   void Finish();  // of the last line
 
   int64_t frames() const { return frames_; }
-  int64_t packets() const { return packets_; }
   // From the beginning of the first frame to the end of the last, in seconds, as torchcodec computes it: from both ends
   // in seconds. None if a frame's time is unknown.
   std::optional<double> Seconds(const Fraction& time_unit) const;
@@ -44,7 +48,8 @@ class PacketCounter {
   void AddLine(std::string_view line);
 
   std::string line_;  // begun
-  int64_t frames_ = 0, packets_ = 0;
+  int64_t frames_ = 0;
+  std::optional<int64_t> last_time_;
   int64_t begin_ = INT64_MAX, end_ = INT64_MIN;
   bool timed_ = true;
 };

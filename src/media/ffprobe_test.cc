@@ -12,7 +12,7 @@ constexpr const char* kCover = R"({"codec_type":"video","width":500,"height":500
 
 std::string Video(const std::string& more = "") {
   return R"({"codec_type":"video","width":128,"height":32,"time_base":"1/30000","avg_frame_rate":"30000/1001",)"
-         R"("nb_frames":"120","disposition":{"attached_pic":0})" +
+         R"("disposition":{"attached_pic":0})" +
          more + "}";
 }
 
@@ -35,7 +35,6 @@ TEST(ParseStreams, FindsTheVideo) {
   EXPECT_EQ(stream->height, 32);
   EXPECT_EQ(stream->time_unit.denominator, 30000);
   EXPECT_EQ(stream->average_rate.value(), 30000.0 / 1001);
-  EXPECT_EQ(stream->packets, 120);
   EXPECT_TRUE(stream->has_audio);
   const auto silent = ParseStreams(Streams(Video()), "v");
   ASSERT_TRUE(silent);
@@ -60,7 +59,6 @@ TEST(ParseStreams, DoesWithoutWhatIsMissing) {
   const auto stream = ParseStreams(
       Streams(R"({"codec_type":"video","width":8,"height":8,"avg_frame_rate":"0/0","r_frame_rate":"25/1"})"), "v");
   ASSERT_TRUE(stream) << stream.error().message;
-  EXPECT_FALSE(stream->packets);
   EXPECT_EQ(stream->average_rate.value(), 25);
   EXPECT_EQ(stream->time_unit.numerator, 0);
 }
@@ -96,11 +94,17 @@ TEST(PacketCounter, CountsFramesInPiecesOfAnySize) {
   const std::string lines = "-1001,1001,KD\n0,1001,K_\n\n3003,1001,__,\n1001,1001,__\n2002,1001,__";
   for (const size_t piece : {size_t{1}, size_t{2}, size_t{7}, lines.size()}) {
     const PacketCounter counter = Count(lines, piece);
-    EXPECT_EQ(counter.packets(), 5);
     EXPECT_EQ(counter.frames(), 4);
     EXPECT_EQ(counter.Seconds({.numerator = 1, .denominator = 30000}), 4004.0 / 30000);
     EXPECT_FALSE(counter.Seconds({}));
   }
+}
+
+TEST(PacketCounter, DoesNotCountWhatIsOnlyReferredTo) {
+  const PacketCounter counter = Count("0,33,K_\n33,33,__\n33,33,__\n67,33,__\n", 5);
+  EXPECT_EQ(counter.frames(), 3);
+  EXPECT_EQ(counter.Seconds({.numerator = 1, .denominator = 1000}), 0.1);
+  EXPECT_EQ(Count("N/A,33,K_\nN/A,33,__\n", 5).frames(), 2);
 }
 
 TEST(PacketCounter, KnowsWhenItDoesNotKnowTheTime) {
@@ -112,8 +116,8 @@ TEST(PacketCounter, KnowsWhenItDoesNotKnowTheTime) {
 }
 
 TEST(PacketCounter, IsNotImpressedByNonsense) {
-  EXPECT_EQ(Count(std::string(100'000, 'x'), 1000).packets(), 0);
-  EXPECT_EQ(Count("a,b\n,\n,,\n", 1).packets(), 0);
+  EXPECT_EQ(Count(std::string(100'000, 'x'), 1000).frames(), 0);
+  EXPECT_EQ(Count("a,b\n,\n,,\n", 1).frames(), 0);
 }
 
 }  // namespace

@@ -36,9 +36,9 @@ Result<std::unique_ptr<ChildProcess>> Start(const std::string& program, const st
   return child;
 }
 
-// Hands over what ffprobe prints, piece by piece.
-Status RunProbe(const std::filesystem::path& path, const std::vector<std::string>& options,
-                const std::function<void(std::string_view)>& add) {
+// Hands over what ffprobe prints, piece by piece. Returns what it complains of while it goes on.
+Result<std::string> RunProbe(const std::filesystem::path& path, const std::vector<std::string>& options,
+                             const std::function<void(std::string_view)>& add) {
   constexpr uint64_t kMostBytes = uint64_t{256} << 20;  // ten million packets
   TRY_ASSIGN(const auto child,
              Start("ffprobe", path, options, {}, {.seconds = kProbeSeconds, .output_bytes = kMostBytes}));
@@ -51,7 +51,7 @@ Status RunProbe(const std::filesystem::path& path, const std::vector<std::string
   }
   if (const Status finished = child->Finish(); !finished)
     return FailedFor(path.string(), InputOf(path), finished.error());
-  return {};
+  return child->Complaints();
 }
 
 // An expression that is true for the frames of these runs of consecutive numbers. ffmpeg nests a sum as deeply as it is
@@ -94,17 +94,19 @@ Result<VideoInfo> ProbeVideo(const std::filesystem::path& path) {
         ErrorCode::kBadMedia,
         name + ": " + (std::filesystem::exists(path, error) ? "not a file; a video is read from one" : "no such file"));
   std::string json;
-  TRY(RunProbe(path, {"-show_streams", "-of", "json"}, [&](std::string_view piece) { json += piece; }));
+  TRY(RunProbe(path, {"-show_entries", kStreamEntries, "-of", "json"}, [&](std::string_view piece) { json += piece; }));
   TRY_ASSIGN(const VideoStream stream, ParseStreams(json, name));
   if (const Status size = CheckSize(stream.width, stream.height, kFrameLimits); !size)
     return Fail(ErrorCode::kBadMedia, name + ": frames that are " + size.error().message);
   PacketCounter counter;
-  TRY(RunProbe(path, {"-select_streams", kStream, "-show_entries", "packet=pts,duration,flags", "-of", "csv=p=0"},
-               [&](std::string_view piece) { counter.Add(piece); }));
+  TRY_ASSIGN(const std::string complaints,
+             RunProbe(path, {"-select_streams", kStream, "-show_entries", kPacketEntries, "-of", "csv=p=0"},
+                      [&](std::string_view piece) { counter.Add(piece); }));
   counter.Finish();
-  if (stream.packets && counter.packets() < *stream.packets)
-    return Fail(ErrorCode::kBadMedia, name + ": damaged: it ends after " + std::to_string(counter.packets()) +
-                                          " frames of the " + std::to_string(*stream.packets) + " that it announces");
+  for (const char* cut_short : {"partial file", "File ended prematurely"})  // in MP4 and Matroska
+    if (complaints.contains(cut_short))
+      return Fail(ErrorCode::kBadMedia,
+                  name + ": damaged: it ends too early, after " + std::to_string(counter.frames()) + " frames");
   if (counter.frames() == 0) return Fail(ErrorCode::kBadMedia, name + ": a video without frames");
   VideoInfo info{
       .frames = counter.frames(), .width = stream.width, .height = stream.height, .has_audio = stream.has_audio};
