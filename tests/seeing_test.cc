@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/mapped_file.h"
+#include "carat/conversation.h"
 #include "engine/trace.h"
 #include "engine/trace_file.h"
 #include "tests/support/golden.h"
@@ -172,6 +173,32 @@ TEST_F(SeeingTest, OwnDumps) {
   for (const SeeingCase& it : cases) {
     SCOPED_TRACE(it.File(".json").string());
     Check(it);
+  }
+}
+
+// Tower and decoder take turns in the memory: what was let go of comes back from the files.
+TEST_F(SeeingTest, ATowerThatIsNotKeptSeesTheSame) {
+  const std::filesystem::path folder = testing_support::OwnGolden().parent_path() / "vision/model-causal";
+  const auto ask = [&](const std::string& model, bool keep_tower) {
+    std::vector<std::vector<TokenId>> answers;
+    const auto engine = Engine::Load(folder / model, {.threads = 2});
+    if (!engine) return ADD_FAILURE() << engine.error().message, answers;
+    auto session = Session::Create(*engine, {.keep_tower = keep_tower, .sampling = {.temperature = 0}});
+    auto conversation = Conversation::Create(std::move(*session), {.max_tokens = 6});
+    if (!conversation) return ADD_FAILURE() << conversation.error().message, answers;
+    for (const char* picture : {"0-0.png", "1-1.png", "0-0.png"}) {
+      EXPECT_TRUE(conversation->AddUser("What is shown here?", {{{.path = folder / picture}}}));
+      const auto reply = conversation->Generate();
+      EXPECT_TRUE(reply) << reply.error().message;
+      const auto tokens = conversation->session().tokens();
+      answers.emplace_back(tokens.begin(), tokens.end());
+    }
+    return answers;
+  };
+  for (const char* model : {"model", "gguf/model.gguf"}) {
+    const auto kept = ask(model, true);
+    EXPECT_EQ(kept.size(), 3u);
+    EXPECT_EQ(ask(model, false), kept) << model;
   }
 }
 

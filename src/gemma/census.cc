@@ -89,7 +89,7 @@ std::vector<std::span<const std::byte>> WeightBytes(const Model& model) {
 
 std::vector<std::span<const std::byte>> WeightBytes(const VisionModel& model, int64_t side) {
   std::vector<std::span<const std::byte>> bytes;
-  AddBytes(model.patch, bytes);
+  if (model.reordered_patch.size() == 0) AddBytes(model.patch, bytes);  // else it is no file's
   const int64_t planes = model.config.positions;
   for (const int64_t first : {int64_t{0}, planes})
     AddBytes(model.positions.Rows(first, first + std::min(side, planes)), bytes);

@@ -30,7 +30,7 @@ std::vector<WeightShare> TakeCensus(const Model& model);
 // among them.
 std::vector<std::span<const std::byte>> WeightBytes(const Model& model);
 // The same of the weights that every picture reads, and of the positions of one with up to `side` patches in a row or
-// column.
+// column. All of it lies in mapped files.
 std::vector<std::span<const std::byte>> WeightBytes(const VisionModel& model, int64_t side);
 
 }  // namespace carat::gemma
