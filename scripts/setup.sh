@@ -9,13 +9,13 @@ set -euo pipefail
 build_packages=(
   g++:g++ cmake:cmake ninja-build:ninja
   nlohmann-json3-dev libcli11-dev libfmt-dev libedit-dev
-  libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev
+  libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev ffmpeg:ffmpeg
   python3:python3 python3-pip:pip3 ca-certificates)
 test_packages=(
   libgtest-dev libsimde-dev
   clang-19:clang++-19 libclang-rt-19-dev clang-format-19:clang-format-19 clang-tidy-19:clang-tidy-19
   g++-aarch64-linux-gnu:aarch64-linux-gnu-g++ qemu-user:qemu-aarch64
-  npm:npm ffmpeg:ffmpeg)
+  npm:npm)
 # What the aarch64 preset links, for its target.
 arm64_packages=(libjpeg62-turbo-dev libpng-dev libwebp-dev libgif-dev)
 
