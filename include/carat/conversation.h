@@ -38,7 +38,7 @@ struct Reply {
   int reused_tokens = 0;      // of those, already in the session
   int answer_tokens = 0;      // without the one that ended the turn
   int decoded_tokens = 0;     // of those, how many were computed: nothing comes after a last one, so that need not be
-  double encode_seconds = 0;  // of media, decoding their files included
+  double encode_seconds = 0;  // of a prompt with media: until all are decoded and encoded
   double prefill_seconds = 0;
   double decode_seconds = 0;
   std::vector<MediumReport> media;  // of the whole conversation, in their order

@@ -30,8 +30,9 @@ struct SessionOptions {
   KvCacheType kv_type = KvCacheType::kAuto;
   int batch = 256;           // tokens computed at a time in a prefill; a matter of speed and memory, not of results
   bool copy_weights = true;  // may decoding copy weights of an engine that is not in_place? Takes some memory more
-  // Pictures of up to so many soft tokens are planned for (PlanMemory); 0: none. Conversations on the session refuse
-  // pictures with more than so many pixels in their files; 0: 100 million.
+  // Memory is planned (PlanMemory) for pictures and frames of up to so many soft tokens, and conversations on the
+  // session refuse larger ones; 0: none is planned for, and none refused. They also refuse pictures and videos with
+  // more than so many pixels in their files; 0: 100 million.
   int image_tokens = 0;
   uint64_t image_pixels = 0;
   // May the vision tower stay loaded between pictures? Else it is there while it encodes, and takes the place of the

@@ -96,6 +96,7 @@ class Chat {
   bool show_stats_;
   std::vector<Medium> media_;  // of the next message
   std::optional<Reply> last_;
+  bool last_failed_ = false;
   bool leaving_ = false;
 };
 
@@ -159,8 +160,16 @@ Status Chat::OnMessage(const std::string& message) {
   if (IsBlank(message))
     return Say(fmt::format("({} to go with the next message)\n", MediaText(media_.size()))), Status();
   const Status added = conversation_.AddUser(message, media_);
-  media_.clear();
-  if (added) return Answer();
+  if (added) {
+    const bool asks_about_media = !media_.empty();
+    TRY(Answer());
+    if (!last_failed_) {
+      media_.clear();
+    } else if (asks_about_media) {
+      Say(fmt::format("({} to go with the next message; /clear takes them away)\n", MediaText(media_.size())));
+    }
+    return {};
+  }
   Complain(added.error());
   if (conversation_.open_calls() > 0) Say("(/tool NAME RESULT gives it; /retry drops the answer)\n");
   return {};
@@ -187,6 +196,7 @@ Status Chat::Answer() {
   AnswerPrinter printer(console_);
   const Result<Reply> reply = conversation_.Generate(printer.Callback());
   TRY(printer.Finish());
+  last_failed_ = !reply;
   if (!reply) {
     // The question would be in the way of the next one. The arrow keys bring it back.
     conversation_.DropQuestion();

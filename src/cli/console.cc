@@ -103,13 +103,15 @@ Result<size_t> Console::ReadSome(std::span<char> buffer) {
   }
 }
 
-Result<std::string> Console::ReadAll() {
+Result<std::string> Console::ReadAll(size_t most) {
   std::string text;
   std::array<char, 65536> buffer;
   while (true) {
     TRY_ASSIGN(const size_t n, ReadSome(buffer));
     if (n == 0) return text;
     text.append(buffer.data(), n);
+    if (text.size() > most)
+      return Fail(ErrorCode::kUsage, fmt::format("standard input has more than {} bytes; name a file instead", most));
   }
 }
 

@@ -32,8 +32,8 @@ class Console {
   std::string_view dim() const { return colours_ ? "\033[2m" : ""; }
   std::string_view plain() const { return colours_ ? "\033[0m" : ""; }
 
-  // All of stdin. Error: kInterrupted, kFailure.
-  Result<std::string> ReadAll();
+  // All of stdin. Error: kInterrupted, kFailure; kUsage if there are more than `most` bytes.
+  Result<std::string> ReadAll(size_t most = SIZE_MAX);
   // The next line of stdin, without its end; false at the end of the input. Not to be mixed with ReadAll.
   Result<bool> ReadLine(std::string& line);
 

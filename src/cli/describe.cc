@@ -50,6 +50,7 @@ Status Describe(Console& console, Conversation& conversation, const Medium& medi
   const std::string stop = StopText(*reply, conversation.session());
   if (reply->stop == StopReason::kCancelled) return Fail(ErrorCode::kInterrupted, stop);
   if (reply->stop == StopReason::kContextFull) return Fail(ErrorCode::kDoesNotFit, stop);
+  if (reply->stop == StopReason::kLoop) console.Note(fmt::format("carat: {}\n", stop));
   return {};
 }
 
@@ -58,8 +59,16 @@ Status DescribeAll(Console& console, const DescribeFlags& flags) {
   TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
   TRY_ASSIGN(Session session, flags.session.Create(console, std::move(engine), flags.conversation.media));
   TRY_ASSIGN(Conversation conversation, Conversation::Create(std::move(session), flags.conversation));
-  for (const Medium& medium : media) TRY(Describe(console, conversation, medium, flags));
-  return {};
+  // One that cannot be read is not the others' fault.
+  Status first;
+  for (const Medium& medium : media) {
+    Status described = Describe(console, conversation, medium, flags);
+    if (described) continue;
+    if (described.error().code != ErrorCode::kBadMedia || media.size() == 1) return described;
+    console.Note(fmt::format("carat: {}\n", WithoutControls(described.error().message, /*lines=*/false)));
+    if (first) first = Fail(ErrorCode::kBadMedia, "not all files could be described");
+  }
+  return first;
 }
 
 }  // namespace

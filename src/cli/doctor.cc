@@ -138,8 +138,7 @@ Status PrintPlan(Console& console, const DoctorFlags& flags) {
   options.logit_batch = 1;  // as for an answer
   options.sampling = engine->info().sampling;
   const ModelInfo& info = engine->info();
-  if (info.sees)
-    options.image_tokens = flags.media.image_tokens != 0 ? flags.media.image_tokens : info.media.image_tokens;
+  if (info.sees) options.image_tokens = PlannedTokens(info, flags.media);
   TRY_ASSIGN(options, flags.memory.Plan(console, engine, options));
   TRY_ASSIGN(const MemoryPlan plan, PlanMemory(engine, options));
   TRY_ASSIGN(const std::vector<MemoryPlan> others, UsualContexts(engine, plan));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -116,6 +117,9 @@ void AddMediaOptions(CLI::App& command, MediaOptions& options) {
       ->excludes(frames);
 }
 
+// A picture that is piped in; what is larger is no picture.
+constexpr size_t kMostPipedBytes = size_t{128} << 20;
+
 Result<std::vector<Medium>> OpenMedia(Console& console, std::span<const std::string> files) {
   std::vector<Medium> media;
   for (const std::string& file : files) {
@@ -124,7 +128,7 @@ Result<std::vector<Medium>> OpenMedia(Console& console, std::span<const std::str
       continue;
     }
     Medium medium = {.name = "standard input"};
-    TRY_ASSIGN(medium.bytes, console.ReadAll());
+    TRY_ASSIGN(medium.bytes, console.ReadAll(kMostPipedBytes));
     if (medium.bytes.empty()) return Fail(ErrorCode::kBadMedia, "standard input: there is no picture");
     if (RecogniseMedium(medium.bytes) == Medium::Kind::kVideo)
       return Fail(ErrorCode::kBadMedia, "standard input: is a video; videos are read from files, so name one");
@@ -212,11 +216,15 @@ SamplingOptions SessionFlags::Sampling(const ModelInfo& info) const {
   return options;
 }
 
+int PlannedTokens(const ModelInfo& info, const MediaOptions& media) {
+  return std::max(media.image_tokens != 0 ? media.image_tokens : info.media.image_tokens,
+                  media.frame_tokens != 0 ? media.frame_tokens : info.media.frame_tokens);
+}
+
 Result<Session> SessionFlags::Create(Console& console, std::shared_ptr<const Engine> engine,
                                      const std::optional<MediaOptions>& media) const {
   SessionOptions options;
-  if (media && engine->info().sees)
-    options.image_tokens = media->image_tokens != 0 ? media->image_tokens : engine->info().media.image_tokens;
+  if (media && engine->info().sees && memory.ram_bytes) options.image_tokens = PlannedTokens(engine->info(), *media);
   options.context = context;
   options.logit_batch = 1;  // nothing is asked about a prompt but what comes next
   options.sampling = Sampling(engine->info());

@@ -40,6 +40,9 @@ struct MemoryFlags {
                               SessionOptions options) const;
 };
 
+// Soft tokens of the largest picture or frame that `media` lets a model see.
+int PlannedTokens(const ModelInfo& info, const MediaOptions& media);
+
 // --context --ram --kv-type --temperature --top-k --top-p --min-p --repetition-penalty --frequency-penalty
 // --presence-penalty --seed
 struct SessionFlags {

@@ -187,7 +187,8 @@ Status Run(RunFlags flags, Console& console) {
   }
   TRY_ASSIGN(std::shared_ptr<const Engine> engine, flags.engine.Load(console));
   std::optional<MediaOptions> media;
-  if (!flags.raw) media = flags.conversation.media;
+  if (!flags.files.empty() || !flags.messages_file.empty() || (prompt.empty() && may_chat))
+    media = flags.conversation.media;
   TRY_ASSIGN(Session session, flags.session.Create(console, std::move(engine), media));
   return flags.raw ? RunRaw(flags, console, std::move(session), prompt)
                    : RunConversation(flags, console, std::move(session), prompt, files);

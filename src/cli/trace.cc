@@ -71,6 +71,9 @@ Result<TraceInput> ReadTraceInput(const std::string& path) {
     return Fail(ErrorCode::kUsage, fmt::format("{}: there is no 'input_ids' of type I32 or I64 with tokens", path));
   const TraceTensor* types = Find(*tensors, "mm_token_type_ids");  // 0: text
   if (input.pictures.empty() || types == nullptr) return input;
+  if (types->ids.size() != input.ids.size())
+    return Fail(ErrorCode::kUsage, fmt::format("{}: 'mm_token_type_ids' has {} numbers for {} tokens", path,
+                                               types->ids.size(), input.ids.size()));
   for (size_t i = 0; i < types->ids.size(); ++i)
     if (types->ids[i] != 0) input.soft.push_back(static_cast<int64_t>(i));
   return input;

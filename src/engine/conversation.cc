@@ -33,6 +33,19 @@ Json TextMessage(std::string_view role, std::string_view content) {
   return {{"role", role}, {"content", text::ReplaceInvalidUtf8(content)}};
 }
 
+// What the template sees of a medium. Where it comes from, which may be megabytes of base64, is not copied with every
+// rendering.
+Json StubOf(Medium::Kind kind) { return {{"type", kind == Medium::Kind::kImage ? "image" : "video"}}; }
+
+// visit(part, medium) for the parts of a message that are media.
+template <typename Visit>
+void ForEachMedium(ChatMessage& message, const Visit& visit) {
+  size_t next = 0;
+  if (message.media.empty()) return;
+  for (Json& part : message.json["content"])
+    if (!text::Is(Member(&part, "type"), "text")) visit(part, *message.media[next++]);
+}
+
 Json AnswerMessage(const Reply& reply) {
   Json message = {{"role", "assistant"}, {"content", reply.text}};
   if (!reply.thought.empty()) message["reasoning_content"] = reply.thought;
@@ -205,7 +218,7 @@ Status Conversation::AddUser(std::string_view text, std::span<const Medium> medi
     TRY(impl_->session.engine().impl().CheckSees());
     Json parts = Json::array();
     for (const Medium& medium : media) {
-      parts.push_back(PartOfMedium(medium));
+      parts.push_back(StubOf(medium.kind));
       message.media.push_back(std::make_shared<ShownMedium>(medium));
     }
     if (!text.empty()) parts.push_back({{"type", "text"}, {"text", message.json["content"]}});
@@ -246,6 +259,9 @@ Status Conversation::AddMessages(std::string_view json) {
     first = text::Is(role, "system") || text::Is(role, "developer") ? 1 : 0;
   }
   if (first == 1) {
+    TRY_ASSIGN(const auto media, MediaOfMessage(messages[0], /*may_read_files=*/true, "message 0"));
+    if (!media.empty())
+      return Fail(ErrorCode::kUsage, "message 0: the system's message cannot bring pictures; a user's can");
     it.system = messages[0];
     it.system["role"] = "system";
   }
@@ -271,7 +287,9 @@ Status Conversation::Impl::AddHistory(const Json& messages, size_t first) {
   for (size_t i = first; i < messages.size(); ++i) {
     TRY_ASSIGN(auto media, MediaOfMessage(messages[i], options.media_files, "message " + std::to_string(i)));
     if (!media.empty()) TRY(session.engine().impl().CheckSees());
-    history.push_back({.json = messages[i], .said = {}, .media = std::move(media)});
+    ChatMessage& message =
+        history.emplace_back(ChatMessage{.json = messages[i], .said = {}, .media = std::move(media)});
+    ForEachMedium(message, [](Json& part, const ShownMedium& medium) { part = StubOf(medium.kind()); });
   }
   return {};
 }
@@ -332,7 +350,11 @@ std::string Conversation::MessagesJson() const {
   std::string out;
   const auto add = [&out](const Json& message) { out += (out.empty() ? "[\n" : ",\n") + text::DumpChatJson(message); };
   if (!impl_->system.is_null()) add(impl_->system);
-  for (const ChatMessage& message : impl_->history) add(message.json);
+  for (const ChatMessage& message : impl_->history) {
+    ChatMessage whole = message;
+    ForEachMedium(whole, [](Json& part, const ShownMedium& medium) { part = PartOfMedium(medium.source()); });
+    add(whole.json);
+  }
   return out.empty() ? "[]\n" : out + "\n]\n";
 }
 

@@ -68,6 +68,15 @@ size_t BeginOfExchange(std::span<const ChatMessage> history) {
   }
 }
 
+// Whether the memory plan of a session, if it has one, holds for the medium.
+Status CheckPlanned(const ShownMedium& medium, int image_tokens) {
+  if (image_tokens == 0 || medium.frame_tokens() <= image_tokens) return {};
+  return Fail(ErrorCode::kDoesNotFit, medium.report().name + ": is seen as " + std::to_string(medium.frame_tokens()) +
+                                          " soft tokens, but the memory is planned for " +
+                                          std::to_string(image_tokens) +
+                                          "; fewer of them or a session without a plan would work");
+}
+
 }  // namespace
 
 bool ChatMessage::HasRole(std::string_view role) const { return text::Is(text::Member(&json, "role"), role); }
@@ -122,8 +131,18 @@ Result<ChatPrompt> Conversation::Impl::MakePrompt(Reply& reply) {
   if (!media.empty()) TRY(engine.CheckSees());
   const MediaOptions wanted = engine.Complete(options.media);
   media::ImageLimits limits;
-  if (session.impl().image_pixels != 0) limits.pixels = std::min(limits.pixels, session.impl().image_pixels);
-  for (ShownMedium* medium : media) TRY(medium->Examine(*engine.images, wanted, limits));
+  if (session.impl().image_pixels != 0) {
+    limits.pixels = std::min(limits.pixels, session.impl().image_pixels);
+    limits.advice = "make it smaller, or plan with more memory (--ram)";
+  }
+  int64_t soft_tokens = 0;
+  for (ShownMedium* medium : media) {
+    TRY(medium->Examine(*engine.images, wanted, limits));
+    TRY(CheckPlanned(*medium, session.impl().image_tokens));
+    // Pictures wait as pixels until they are encoded: no more of them than there can be in a prompt.
+    soft_tokens += medium->report().tokens;
+    TRY(CheckPromptFits(session, soft_tokens));
+  }
 
   PromptBuilder builder(tokenizer(), media);
   const size_t begin = BeginOfExchange(history);

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "base/try.h"
+#include "gemma/image_input.h"
+#include "gemma/video_input.h"
 #include "sample/sampler.h"
 
 namespace carat {
@@ -81,19 +83,27 @@ Result<GenerationDefaults> ReadGenerationDefaults(const formats::Checkpoint& che
 }
 
 Result<MediaOptions> ReadMediaDefaults(const formats::Checkpoint& checkpoint) {
-  MediaOptions media = {.image_tokens = 280, .frame_tokens = 70, .video_frames = 32};
+  MediaOptions media = {.image_tokens = gemma::kDefaultImageBudget,
+                        .frame_tokens = gemma::kDefaultFrameBudget,
+                        .video_frames = gemma::kDefaultVideoFrames};
   if (checkpoint.hf() == nullptr) return media;
   const JsonObject config = checkpoint.hf()->ProcessorConfig();
-  const auto read = [&](const char* part, const char* key, int& value) -> Status {
+  const auto read = [&](const char* part, const char* key, int64_t most, int& value) -> Status {
     if (!config.Has(part)) return {};
     TRY_ASSIGN(const JsonObject object, config.Object(part));
-    TRY_ASSIGN(const int64_t number, object.IntegerOr(key, value, 1, 1 << 20));
+    TRY_ASSIGN(const int64_t number, object.IntegerOr(key, value, 1, most));
     value = static_cast<int>(number);
     return {};
   };
-  TRY(read("image_processor", "max_soft_tokens", media.image_tokens));
-  TRY(read("video_processor", "max_soft_tokens", media.frame_tokens));
-  TRY(read("video_processor", "num_frames", media.video_frames));
+  constexpr int64_t kMostTokens = gemma::kImageBudgets.back();
+  TRY(read("image_processor", "max_soft_tokens", kMostTokens, media.image_tokens));
+  TRY(read("video_processor", "max_soft_tokens", kMostTokens, media.frame_tokens));
+  TRY(read("video_processor", "num_frames", gemma::kMaxSampledFrames, media.video_frames));
+  for (const int tokens : {media.image_tokens, media.frame_tokens}) {
+    if (std::ranges::find(gemma::kImageBudgets, tokens) == gemma::kImageBudgets.end())
+      return Fail(ErrorCode::kBadModel, config.where + ": max_soft_tokens is " + std::to_string(tokens) +
+                                            "; 70, 140, 280, 560 or 1120 would work");
+  }
   return media;
 }
 

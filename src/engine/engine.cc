@@ -68,8 +68,11 @@ Result<ModelInfo> Describe(const Engine::Impl& impl) {
 // Null if there is none. Towers are looked at when they are needed.
 Result<std::unique_ptr<ImageEncoder>> FindTower(const Engine::Impl& impl) {
   const bool folder = impl.checkpoint.hf() != nullptr;
-  const std::filesystem::path& named = impl.options.mmproj;
-  const std::filesystem::path mmproj = folder ? named : FindMmproj(impl.checkpoint.path(), named);
+  std::filesystem::path mmproj = impl.options.mmproj;
+  if (mmproj.empty() && !folder) {
+    const auto beside = MmprojFilesBeside(impl.checkpoint.path());
+    if (beside.size() == 1) mmproj = beside.front();
+  }
   if (mmproj.empty() && !(folder && gemma::VisionModel::IsIn(impl.checkpoint))) return nullptr;
   std::error_code error;
   if (!mmproj.empty() && !std::filesystem::exists(mmproj, error))
@@ -89,10 +92,16 @@ MediaOptions Engine::Impl::Complete(MediaOptions media) const {
 
 Status Engine::Impl::CheckSees() const {
   if (images != nullptr) return {};
-  return Fail(ErrorCode::kUsage,
-              info.path.string() + ": the model does not see: " +
-                  (checkpoint.hf() != nullptr ? "its folder has no vision tower; that of Gemma 4 E2B or E4B would work"
-                                              : "there is no mmproj file beside it; --mmproj FILE names one"));
+  std::string why = "its folder has no vision tower; that of Gemma 4 E2B or E4B would work";
+  if (checkpoint.hf() == nullptr) {
+    why.clear();
+    for (const std::filesystem::path& file : MmprojFilesBeside(checkpoint.path()))
+      why += (why.empty() ? "" : ", ") + file.filename().string();
+    why =
+        (why.empty() ? "there is no mmproj file beside it" : "there are several mmproj files beside it (" + why + ")") +
+        "; --mmproj FILE names one";
+  }
+  return Fail(ErrorCode::kUsage, info.path.string() + ": the model does not see: " + why);
 }
 
 Result<std::shared_ptr<const Engine>> Engine::Load(const std::filesystem::path& model, const EngineOptions& options) {

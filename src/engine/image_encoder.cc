@@ -146,17 +146,15 @@ void ImageEncoder::Keep(const SeenPicture& picture, std::shared_ptr<const SoftTo
   }
 }
 
-std::filesystem::path FindMmproj(const std::filesystem::path& model, const std::filesystem::path& named) {
-  if (!named.empty()) return named;
-  std::filesystem::path found;
+std::vector<std::filesystem::path> MmprojFilesBeside(const std::filesystem::path& model) {
+  std::vector<std::filesystem::path> found;
   std::error_code error;
   const std::filesystem::path folder = model.parent_path().empty() ? "." : model.parent_path();
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    if (entry.path().extension() != ".gguf" || name.find("mmproj") == name.npos) continue;
-    if (!found.empty()) return {};
-    found = entry.path();
+    if (entry.path().extension() == ".gguf" && name.find("mmproj") != name.npos) found.push_back(entry.path());
   }
+  std::ranges::sort(found);
   return found;
 }
 

@@ -99,8 +99,7 @@ class ImageEncoder {
   uint64_t cache_bytes_ = 0;
 };
 
-// The file that brings a GGUF model's tower: `named` if it is not empty, else the one beside `model` whose name has
-// "mmproj" in it; empty if there is none, or are several.
-std::filesystem::path FindMmproj(const std::filesystem::path& model, const std::filesystem::path& named);
+// The .gguf files beside `model` whose names have "mmproj" in them, by name.
+std::vector<std::filesystem::path> MmprojFilesBeside(const std::filesystem::path& model);
 
 }  // namespace carat

@@ -26,10 +26,11 @@ constexpr uint64_t kThreadBytes = 64 << 10;  // of a thread's stack
 // What is measured is rounded up to a multiple of this and one more, so that plans are the same from run to run.
 constexpr uint64_t kProgramStep = 512 << 10;
 
-// A picture's file has as many pixels at most where memory is planned: those of most telephones. A file takes less than
-// a byte for each, decoding 12 (a progressive JPEG), and then the tower is not at work yet.
+// Pixels that a picture's file may have at least where memory is planned: those of most telephones. Decoding takes 12
+// bytes for each (a progressive JPEG), and such a file a byte more.
 constexpr uint64_t kPlannedPixels = 16'000'000;
 constexpr uint64_t kBytesPerPixel = 13;
+const uint64_t kMostPixels = media::ImageLimits().pixels;
 
 // What is resident whatever the session is.
 struct Fixed {
@@ -90,6 +91,7 @@ class Planner {
   Planner(const std::shared_ptr<const Engine>& engine, const SessionOptions& wanted, const Fixed& fixed)
       : engine_(engine), wanted_(wanted), fixed_(fixed) {}
 
+  Result<MemoryPlan> FittingContext(uint64_t ram_bytes) const;
   Result<MemoryPlan> Plan(const SessionOptions& options) const;
   void AddPictures(MemoryPlan& plan) const;
   // With as many tokens as fit, from those of `plan` to `most`. `plan` fits.
@@ -146,13 +148,13 @@ Result<MemoryPlan> Planner::Plan(const SessionOptions& options) const {
   return plan;
 }
 
-// Decoding a file and encoding it come one after the other. A tower that is not kept shares the memory of the decoder's
-// weights, which then are not there as copies.
+// While a file is decoded the tower's activations of the picture before may still be there. A tower that is not kept
+// shares the memory of the decoder's weights, which then are not there as copies.
 void Planner::AddPictures(MemoryPlan& plan) const {
   const ImageEncoder::Need& need = fixed_.pictures;
   plan.session.image_pixels =
       plan.session.image_pixels == 0 ? kPlannedPixels : std::min(plan.session.image_pixels, kPlannedPixels);
-  const uint64_t working = std::max(need.activations, plan.session.image_pixels * kBytesPerPixel);
+  const uint64_t working = need.activations + plan.session.image_pixels * kBytesPerPixel;
   const uint64_t kept = need.kept + static_cast<uint64_t>(plan.session.context) * sizeof(float) *
                                         static_cast<uint64_t>(engine_->info().hidden);
   const uint64_t all = need.weights + working;
@@ -197,7 +199,19 @@ Result<MemoryPlan> Planner::Smallest() const {
                    {.batch = std::min(wanted_.batch, kLeastBatch), .copy_weights = false, .keep_tower = false}));
 }
 
+// What is left of the memory goes to pictures with more pixels.
 Result<MemoryPlan> Planner::Fitting(uint64_t ram_bytes) const {
+  TRY_ASSIGN(MemoryPlan plan, FittingContext(ram_bytes));
+  const auto looking = std::ranges::find(plan.parts, "looking", &MemoryPart::name);
+  if (looking == plan.parts.end() || wanted_.image_pixels != 0) return plan;
+  const uint64_t more = std::min((ram_bytes - plan.peak_bytes) / kBytesPerPixel, kMostPixels - kPlannedPixels);
+  plan.session.image_pixels += more;
+  looking->bytes += more * kBytesPerPixel;
+  plan.peak_bytes += more * kBytesPerPixel;
+  return plan;
+}
+
+Result<MemoryPlan> Planner::FittingContext(uint64_t ram_bytes) const {
   TRY_ASSIGN(const std::vector<KvCacheType> types, Types());
   TRY_ASSIGN(const MemoryPlan usual, Default());
   for (const KvCacheType type : types) {

@@ -65,6 +65,7 @@ Result<Session> Session::Create(std::shared_ptr<const Engine> engine, const Sess
   impl->context = context;
   impl->batch = std::min(options.batch, context);
   impl->logit_batch = std::min(options.logit_batch, impl->batch);
+  impl->image_tokens = options.image_tokens;
   impl->image_pixels = options.image_pixels;
   impl->keep_tower = options.keep_tower;
   const Engine::Impl& parts = impl->engine->impl();

@@ -45,7 +45,8 @@ struct Session::Impl {
   bool logits_valid = false;
   int context = 0;
   int batch = 0;
-  int logit_batch = 0;  // at most `batch`
+  int logit_batch = 0;   // at most `batch`
+  int image_tokens = 0;  // planned for; 0: nothing was planned
   uint64_t image_pixels = 0;
   bool keep_tower = true;
 };

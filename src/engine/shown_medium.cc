@@ -1,6 +1,8 @@
 #include "engine/shown_medium.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/base64.h"
@@ -57,7 +59,9 @@ Result<Medium> MediumOfPart(const Json& part, Kind kind, bool may_read_files, co
         ErrorCode::kUsage,
         where + ": names no file; {\"type\": \"image\", \"path\": ...}, or image_url with a data: URL would work");
   std::string_view text = source->get_ref<const std::string&>();
-  if (text.starts_with(kDataScheme) && kind == Kind::kImage) {
+  if (text.starts_with(kDataScheme) && kind == Kind::kVideo) {
+    return Fail(ErrorCode::kUsage, where + ": a video in a data: URL; videos are read from files");
+  } else if (text.starts_with(kDataScheme)) {
     TRY_ASSIGN(medium.bytes, DataOf(text, where));
     medium.name = where;
   } else if (IsRemote(text)) {
@@ -70,9 +74,20 @@ Result<Medium> MediumOfPart(const Json& part, Kind kind, bool may_read_files, co
     medium.path = text;
   }
   if (const text::Value tokens = text::Member(&part, "max_soft_tokens"); tokens != nullptr) {
-    if (!tokens->is_number_integer()) return Fail(ErrorCode::kUsage, where + ": max_soft_tokens must be a number");
-    const int64_t count = std::clamp<int64_t>(tokens->get<int64_t>(), -1, 1 << 20);
+    const int64_t count = tokens->is_number_integer() ? tokens->get<int64_t>() : 0;
+    if (std::ranges::find(gemma::kImageBudgets, count) == gemma::kImageBudgets.end())
+      return Fail(ErrorCode::kUsage, where + ": max_soft_tokens must be 70, 140, 280, 560 or 1120");
     (kind == Kind::kImage ? medium.options.image_tokens : medium.options.frame_tokens) = static_cast<int>(count);
+  }
+  if (const text::Value frames = text::Member(&part, "num_frames"); frames != nullptr) {
+    const int64_t count = frames->is_number_integer() ? frames->get<int64_t>() : 0;
+    if (count < 1 || count > gemma::kMaxSampledFrames)
+      return Fail(ErrorCode::kUsage, where + ": num_frames must be 1 to " + std::to_string(gemma::kMaxSampledFrames));
+    medium.options.video_frames = static_cast<int>(count);
+  }
+  if (const text::Value fps = text::Member(&part, "fps"); fps != nullptr) {
+    medium.options.video_fps = fps->is_number() ? fps->get<double>() : 0;
+    if (!(medium.options.video_fps > 0)) return Fail(ErrorCode::kUsage, where + ": fps must be a number above 0");
   }
   return medium;
 }
@@ -84,7 +99,7 @@ std::string ShownMedium::name() const { return source_.name.empty() ? source_.pa
 Status ShownMedium::Examine(ImageEncoder& encoder, const MediaOptions& options, const media::ImageLimits& limits) {
   if (!frames_.empty()) return {};
   report_.name = name();
-  TRY(source_.kind == Kind::kImage ? ExaminePicture(encoder, options, limits) : ExamineVideo(encoder, options));
+  TRY(source_.kind == Kind::kImage ? ExaminePicture(encoder, options, limits) : ExamineVideo(encoder, options, limits));
   report_.frames = static_cast<int>(frames_.size());
   report_.tokens = static_cast<int>(frame_tokens_) * report_.frames;
   return {};
@@ -104,10 +119,12 @@ Status ShownMedium::ExaminePicture(ImageEncoder& encoder, const MediaOptions& op
   return {};
 }
 
-Status ShownMedium::ExamineVideo(ImageEncoder& encoder, const MediaOptions& options) {
+Status ShownMedium::ExamineVideo(ImageEncoder& encoder, const MediaOptions& options, const media::ImageLimits& limits) {
   const MediaOptions& own = source_.options;
   budget_ = own.frame_tokens != 0 ? own.frame_tokens : options.frame_tokens;
   TRY_ASSIGN(video_, media::ProbeVideo(source_.path));
+  if (const Status size = media::CheckSize(video_->width, video_->height, limits); !size)
+    return Fail(size.error().code, name() + ": " + size.error().message);
   TRY_ASSIGN(const SeenPicture seen, encoder.Measure(video_->width, video_->height, budget_));
   report_.width = seen.width;
   report_.height = seen.height;
@@ -182,11 +199,14 @@ Result<std::vector<std::shared_ptr<ShownMedium>>> MediaOfMessage(const Json& mes
   for (size_t i = 0; i < content->size(); ++i) {
     const Json& part = (*content)[i];
     const text::Value type = text::Member(&part, "type");
+    if (text::Is(type, "text")) continue;
     const std::string here = where + ", part " + std::to_string(i);
     if (text::Is(type, "audio") || text::Is(type, "input_audio"))
       return Fail(ErrorCode::kUsage, here + ": audio; this version takes text, pictures and videos");
     const bool image = text::Is(type, "image") || text::Is(type, "image_url"), video = text::Is(type, "video");
-    if (!image && !video) continue;
+    if (!image && !video)
+      return Fail(ErrorCode::kUsage, here + ": its type is " + (text::IsString(type) ? text::Print(type) : "missing") +
+                                         "; text, image, image_url and video would work");
     TRY_ASSIGN(Medium medium, MediumOfPart(part, image ? Kind::kImage : Kind::kVideo, may_read_files, here));
     media.push_back(std::make_shared<ShownMedium>(std::move(medium)));
   }
@@ -199,10 +219,15 @@ Json PartOfMedium(const Medium& medium) {
   if (medium.path.empty()) {
     part["url"] = "data:application/octet-stream;base64," + EncodeBase64(medium.bytes);
   } else {
-    part["path"] = (IsUrl(medium.path.string()) ? std::string(kFileScheme) : "") + medium.path.string();
+    std::error_code error;
+    std::string path = std::filesystem::absolute(medium.path, error).string();
+    if (error) path = medium.path.string();
+    part["path"] = (IsUrl(path) ? std::string(kFileScheme) : "") + path;
   }
   const int tokens = image ? medium.options.image_tokens : medium.options.frame_tokens;
   if (tokens != 0) part["max_soft_tokens"] = tokens;
+  if (medium.options.video_frames != 0) part["num_frames"] = medium.options.video_frames;
+  if (medium.options.video_fps != 0) part["fps"] = medium.options.video_fps;
   return part;
 }
 

@@ -51,7 +51,7 @@ class ShownMedium {
   };
 
   Status ExaminePicture(ImageEncoder& encoder, const MediaOptions& options, const media::ImageLimits& limits);
-  Status ExamineVideo(ImageEncoder& encoder, const MediaOptions& options);
+  Status ExamineVideo(ImageEncoder& encoder, const MediaOptions& options, const media::ImageLimits& limits);
   std::string name() const;
 
   Medium source_;

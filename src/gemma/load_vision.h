@@ -38,6 +38,6 @@ Result<VisionDescription> DescribeVisionHfFolder(const formats::Checkpoint& chec
 Status CheckVisionConfig(const VisionConfig& config, const std::string& where);
 
 // Bounds of sizes, as those of load.h.
-inline constexpr int64_t kMaxPatchSide = 128, kMaxPooling = 64, kMaxGridSide = 1 << 20;
+inline constexpr int64_t kMaxPatchSide = 64, kMaxPooling = 8, kMaxGridSide = 1 << 20;
 
 }  // namespace carat::gemma

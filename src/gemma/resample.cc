@@ -17,6 +17,8 @@ constexpr int64_t kLanes = 32;
 // Bands of output rows per thread, so that threads end at about the same time. Each band begins with rows that the one
 // above it has made, too: about four output rows' worth.
 constexpr int64_t kBandsPerThread = 4;
+// Rows of the source that all bands unpack at a time.
+constexpr int64_t kMostTileBytes = 8 << 20;
 
 double Kernel(double t) {
   t = std::abs(t);
@@ -158,7 +160,9 @@ std::vector<uint8_t> Resample(const ImageView& source, ImageSize target, const o
   const AxisWeights down = MakeAxisWeights(source.size.height, target.height);
   std::vector<uint8_t> out(static_cast<size_t>(target.width * target.height * kChannels));
   const int64_t threads = context.pool->size();
-  const int64_t bands = threads == 1 ? 1 : std::min(threads * kBandsPerThread, target.height);
+  // Of a picture that is very wide the rows at work are large: fewer at a time.
+  const int64_t fitting = std::max<int64_t>(1, kMostTileBytes / (source.size.width * kChannels * kLanes));
+  const int64_t bands = threads == 1 ? 1 : std::min({threads * kBandsPerThread, target.height, fitting});
   context.pool->ParallelFor(bands, [&](int64_t band, int) {
     const int64_t begin = band * target.height / bands, end = (band + 1) * target.height / bands;
     ResampleBand(source, across, down, begin, end, out.data() + begin * target.width * kChannels);

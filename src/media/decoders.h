@@ -9,8 +9,6 @@
 
 namespace carat::media {
 
-// Whether a picture of that size has pixels, and not too many.
-Status CheckSize(int64_t width, int64_t height, const ImageLimits& limits);
 // A black picture, after CheckSize: nothing large is allocated before.
 Result<Image> NewImage(int64_t width, int64_t height, const ImageLimits& limits);
 

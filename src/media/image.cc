@@ -58,7 +58,7 @@ Status CheckSize(int64_t width, int64_t height, const ImageLimits& limits) {
   if (width < 1 || height < 1) return Fail(ErrorCode::kBadMedia, "a picture of " + size);
   if (static_cast<uint64_t>(width) > limits.pixels / static_cast<uint64_t>(height))
     return Fail(ErrorCode::kBadMedia, "a picture of " + size + ", more than the limit of " +
-                                          std::to_string(limits.pixels) + "; make it smaller");
+                                          std::to_string(limits.pixels) + "; " + std::string(limits.advice));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "carat/result.h"
@@ -19,9 +20,13 @@ struct Image {
 
 // What is refused unseen. The pixels take 3 bytes each, and up to 9 more while a progressive JPEG is decoded.
 struct ImageLimits {
-  uint64_t bytes = uint64_t{128} << 20;  // of the file
-  uint64_t pixels = 100'000'000;         // width times height
+  uint64_t bytes = uint64_t{128} << 20;         // of the file
+  uint64_t pixels = 100'000'000;                // width times height
+  std::string_view advice = "make it smaller";  // to whoever has more pixels
 };
+
+// Whether a picture of that size has pixels, and not too many. Error: kBadMedia.
+Status CheckSize(int64_t width, int64_t height, const ImageLimits& limits);
 
 // Decodes what the bytes say they are, whatever the file is called: JPEG, PNG, WebP, GIF (the first frame) and BMP
 // here, anything else (AVIF, HEIC, TIFF, ...) by the `ffmpeg` command if there is one. Orientation in EXIF is applied;
