@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "tests/cli/command.h"
 #include "tests/cli/terminal.h"
@@ -110,6 +111,54 @@ TEST_F(PictureTest, SaysWhatIsWrong) {
   EXPECT_TRUE(FailsWith(Run({"--messages", http}), 2, "nothing is fetched"));
 }
 
+// What the template would pass over in silence is refused.
+TEST_F(PictureTest, NoPictureIsDropped) {
+  const auto complaint = [&](const std::string& messages) { return Run({"--messages", Write("m.json", messages)}); };
+  const std::string image = R"({"type": "image", "path": ")" + kPicture + R"("})";
+  EXPECT_TRUE(
+      FailsWith(complaint(R"([{"role": "system", "content": [)" + image + R"(]}, {"role": "user", "content": "x"}])"),
+                2, "the system's message cannot bring pictures"));
+  for (const std::string type : {"video_url", "input_image", "input_audio"})
+    EXPECT_TRUE(FailsWith(complaint(R"([{"role": "user", "content": [{"type": ")" + type + R"("}]}])"), 2, "part 0"));
+  EXPECT_TRUE(
+      FailsWith(complaint(R"([{"role": "user", "content": [{"type": "video", "url": "data:video/mp4;base64,AA"}]}])"),
+                2, "videos are read from files"));
+}
+
+// A conversation that is saved shows the same again.
+TEST_F(PictureTest, MessagesKeepTheirPictures) {
+  const Json first = RunJson({"What is shown here?", "-i", "-"}, {.input = Read(kPicture)});
+  const std::string url = "data:image/png;base64," + EncodeBase64(Read(kPicture));
+  const Json again = RunJson(
+      {"--messages", Write("m.json", R"([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ")" +
+                                         url + R"("}}, {"type": "text", "text": "What is shown here?"}]}])")});
+  EXPECT_EQ(again["text"], first["text"]);
+  EXPECT_EQ(again["media"][0]["tokens"], first["media"][0]["tokens"]);
+}
+
+TEST_F(PictureTest, SeveralTowersBesideAModelAreNamed) {
+  for (const char* name : {"model.gguf", "mmproj-model.gguf"})
+    std::filesystem::copy_file(kFolder + "/gguf/" + name, Path(name));
+  const std::vector<std::string> run = {"run", Path("model.gguf"), "What?", "-i", kPicture, "--temperature",
+                                        "0",   "--max-tokens",     "2"};
+  EXPECT_EQ(RunCarat(run).exit_code, 0);
+  std::filesystem::copy_file(kFolder + "/gguf/mmproj-model.gguf", Path("mmproj-other.gguf"));
+  const Outcome several = RunCarat(run);
+  EXPECT_EQ(several.exit_code, 2);
+  EXPECT_NE(several.err.find("(mmproj-model.gguf, mmproj-other.gguf); --mmproj FILE names one"), std::string::npos);
+}
+
+TEST_F(PictureTest, APlanHoldsForPictures) {
+  const Outcome small = Run({"What?", "-i", kPicture, "--ram", "20MB"});
+  EXPECT_EQ(small.exit_code, 6);
+  EXPECT_NE(small.err.find("vision tower"), std::string::npos);  // in the table
+  const Json json = RunJson({"What?", "-i", kPicture, "--ram", "1GB"});
+  EXPECT_LT(json["peak_memory_bytes"], 1'000'000'000);
+  const std::string finer = Write("m.json", R"([{"role": "user", "content": [{"type": "image", "path": ")" + kPicture +
+                                                R"(", "max_soft_tokens": 560}]}])");
+  EXPECT_TRUE(FailsWith(Run({"--messages", finer, "--ram", "1GB"}), 6, "the memory is planned for 70"));
+}
+
 TEST_F(PictureTest, DescribesFileByFile) {
   const std::vector<std::string> model = {"describe", kModel, "--temperature", "0", "--max-tokens", "3"};
   std::vector<std::string> arguments = model;
@@ -124,6 +173,13 @@ TEST_F(PictureTest, DescribesFileByFile) {
   const Outcome json = RunCarat(arguments);
   EXPECT_EQ(json.exit_code, 0) << json.err;
   EXPECT_EQ(ParseJson(json.out, "the description")->at("file"), kPicture);
+  // A damaged file is not the others' fault.
+  arguments = model;
+  arguments.insert(arguments.end(), {Write("broken.png", "\x89PNG\r\n\x1a\n"), kPicture});
+  const Outcome some = RunCarat(arguments);
+  EXPECT_EQ(some.exit_code, 5);
+  EXPECT_NE(some.out.find(kPicture + ":\n"), std::string::npos);
+  EXPECT_NE(some.err.find("broken.png"), std::string::npos);
 }
 
 TEST_F(PictureTest, AreShownInAChat) {
