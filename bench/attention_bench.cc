@@ -121,7 +121,8 @@ void MeasureTower(const kernels::Kernels& table, const Options& options) {
                    .type = KvType::kF32,
                    .capacity = patches,
                    .kv_heads = kTowerHeads,
-                   .head_dim = kTowerDim},
+                   .head_dim = kTowerDim,
+                   .by_head = true},
                   {.q = q.data(), .rows = patches, .all = patches}, out.data());
     best = std::min(best, Now(options.threads == 1) - start);
   }
