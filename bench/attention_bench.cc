@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <random>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -121,7 +122,8 @@ void MeasureTower(const kernels::Kernels& table, const Options& options) {
                    .type = KvType::kF32,
                    .capacity = patches,
                    .kv_heads = kTowerHeads,
-                   .head_dim = kTowerDim},
+                   .head_dim = kTowerDim,
+                   .by_head = true},
                   {.q = q.data(), .rows = patches, .all = patches}, out.data());
     best = std::min(best, Now(options.threads == 1) - start);
   }
@@ -134,7 +136,7 @@ void MeasureTower(const kernels::Kernels& table, const Options& options) {
 bool Parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view option = argv[i], value = i + 1 < argc ? argv[++i] : "";
-    const auto count = static_cast<int>(std::strtol(value.data(), nullptr, 10));
+    const auto count = static_cast<int>(std::strtol(std::string(value).c_str(), nullptr, 10));
     if (option == "--cpu")
       options.cpu = value;
     else if (option == "--kv-type" && (value == "f32" || value == "f16" || value == "int8"))

@@ -101,7 +101,8 @@ void VisionEncoder::AttentionBlock(const VisionLayerWeights& w, const PatchGrid&
                           .type = kernels::KvType::kF32,
                           .capacity = patches,
                           .kv_heads = config.kv_heads,
-                          .head_dim = config.head_dim};
+                          .head_dim = config.head_dim,
+                          .by_head = true};
   attention_.Run(kv, {.q = q_.data(), .rows = patches, .all = patches}, q_.data());
   ForEachBlock(patches, [&](int64_t first, int64_t rows) {
     Multiply(w.o, q_.data() + first * width, rows, delta_.data());
@@ -115,22 +116,25 @@ void VisionEncoder::QueriesKeysValues(const VisionLayerWeights& w, const PatchGr
   const VisionConfig& config = model_.config;
   const kernels::Kernels& kernels = *context_.kernels;
   const int64_t d = config.head_dim, q_width = config.query_heads * d, kv_width = config.kv_heads * d;
+  const int64_t patches = grid.columns * grid.rows;
   Norm(x_.data() + first * config.hidden, w.attention_norm, rows, normed_.data());
   Multiply(w.q, normed_.data(), rows, q_.data() + first * q_width);
-  Multiply(w.k, normed_.data(), rows, k_.data() + first * kv_width);
-  Multiply(w.v, normed_.data(), rows, v_.data() + first * kv_width);
+  Multiply(w.k, normed_.data(), rows, k_rows_.data());
+  Multiply(w.v, normed_.data(), rows, v_rows_.data());
   context_.pool->ParallelFor(rows, [&](int64_t r, int) {
     const int64_t column = (first + r) % grid.columns, row = (first + r) / grid.columns;
-    const auto norm_and_turn = [&](float* heads, int64_t count, const Vector& weight) {
-      for (int64_t i = 0; i < count * d; i += d)
-        kernels.rms_norm(heads + i, weight.data(), config.norm_epsilon, d, heads + i);
-      rope_.Rotate(column, heads, count, d);
-      rope_.Rotate(row, heads + d / 2, count, d);
+    const auto norm_and_turn = [&](const float* head, const Vector& weight, float* out) {
+      kernels.rms_norm(head, weight.data(), config.norm_epsilon, d, out);
+      rope_.Rotate(column, out, 1, d);
+      rope_.Rotate(row, out + d / 2, 1, d);
     };
-    norm_and_turn(q_.data() + (first + r) * q_width, config.query_heads, w.q_norm);
-    norm_and_turn(k_.data() + (first + r) * kv_width, config.kv_heads, w.k_norm);
-    float* v = v_.data() + (first + r) * kv_width;
-    for (int64_t i = 0; i < kv_width; i += d) kernels.rms_norm(v + i, nullptr, config.norm_epsilon, d, v + i);
+    float* q = q_.data() + (first + r) * q_width;
+    for (int64_t i = 0; i < q_width; i += d) norm_and_turn(q + i, w.q_norm, q + i);
+    for (int64_t head = 0; head < config.kv_heads; ++head) {
+      const int64_t from = r * kv_width + head * d, to = (head * patches + first + r) * d;
+      norm_and_turn(k_rows_.data() + from, w.k_norm, k_.data() + to);
+      kernels.rms_norm(v_rows_.data() + from, nullptr, config.norm_epsilon, d, v_.data() + to);
+    }
   });
 }
 
@@ -229,7 +233,8 @@ Status VisionEncoder::Check(const PatchGrid& grid, std::span<float> soft) const 
 MemoryUse VisionEncoder::scratch() const {
   MemoryUse use = linear_.scratch();
   for (const MemoryUse& part : {attention_.scratch(), rope_.scratch()}) use += part;
-  for (const auto* buffer : {&x_, &q_, &k_, &v_, &normed_, &delta_, &clipped_, &gate_, &up_, &pooled_})
+  for (const auto* buffer :
+       {&x_, &q_, &k_, &v_, &normed_, &k_rows_, &v_rows_, &delta_, &clipped_, &gate_, &up_, &pooled_})
     use += buffer->memory();
   for (const AlignedBuffer<float>& rows : position_rows_) use += rows.memory();
   return use;
@@ -250,7 +255,9 @@ VisionEncoder::VisionEncoder(const VisionModel& model, const ops::Context& conte
   };
   reserve(x_, max_patches, config.hidden);
   reserve(q_, max_patches, q_width);
-  for (AlignedBuffer<float>* buffer : {&k_, &v_}) reserve(*buffer, max_patches, config.kv_heads * config.head_dim);
+  const int64_t kv_width = config.kv_heads * config.head_dim;
+  for (AlignedBuffer<float>* buffer : {&k_, &v_}) reserve(*buffer, max_patches, kv_width);
+  for (AlignedBuffer<float>* buffer : {&k_rows_, &v_rows_}) reserve(*buffer, block, kv_width);
   for (AlignedBuffer<float>* buffer : {&normed_, &delta_}) reserve(*buffer, block, config.hidden);
   reserve(clipped_, block, std::max({config.hidden, q_width, config.ff_width, config.patch_values()}));
   for (AlignedBuffer<float>* buffer : {&gate_, &up_}) reserve(*buffer, block, config.ff_width);

@@ -74,6 +74,7 @@ class VisionEncoder {
   AlignedBuffer<float> q_;                           // [N, nq*d]; then what attention makes of them
   AlignedBuffer<float> k_, v_;                       // [N, nkv*d]
   AlignedBuffer<float> normed_;                      // [B, D]
+  AlignedBuffer<float> k_rows_, v_rows_;             // [B, nkv*d] as they are computed
   AlignedBuffer<float> delta_;                       // [B, D] what a block of a layer adds
   AlignedBuffer<float> clipped_;                     // [B, widest input of a product]
   AlignedBuffer<float> gate_, up_;                   // [B, F]

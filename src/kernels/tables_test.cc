@@ -116,7 +116,7 @@ TEST_P(TablesTest, GemmF32) {
     const int64_t w_stride = k + 3, x_stride = k + 1, y_stride = kManyRows + 2;
     const std::vector<float> w = Normal(kManyRows * w_stride), x = Normal(kManyTokens * x_stride);
     for (const int64_t rows : {1, 2, 3, 4, 5, 8, 19})
-      for (const int64_t tokens : {1, 2, 3, 4, 5, 7, 18}) {
+      for (const int64_t tokens : {1, 2, 3, 4, 5, 6, 7, 11, 18}) {
         std::vector<float> a(static_cast<size_t>(kManyTokens * y_stride), 5.0f), b = a;
         table().gemm_f32(w.data(), w_stride, rows, x.data(), x_stride, tokens, k, a.data(), y_stride);
         Scalar().gemm_f32(w.data(), w_stride, rows, x.data(), x_stride, tokens, k, b.data(), y_stride);

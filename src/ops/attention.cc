@@ -19,7 +19,7 @@ using kernels::KvType;
 constexpr int64_t kTileQueries = 64;
 // The same of queries that all see the same, which meet a block in one call of each kernel: the more, the less it costs
 // to bring the block into shape.
-constexpr int64_t kTileQueriesForAll = 128;
+constexpr int64_t kTileQueriesForAll = 256;
 // So many rows or fewer may be split by blocks of keys instead of by rows.
 constexpr int64_t kFewRows = 4;
 // Parts (of a row and a block) that are made before they are merged.
@@ -53,8 +53,9 @@ Range BlocksSeen(const Queries& queries, int64_t first, int64_t rows) {
 
 // `data` (keys or values) from `position` on.
 KvRows RowsFrom(const KvView& kv, const std::byte* data, int64_t position, int64_t kv_head) {
-  const int64_t row = position % kv.capacity * kv.kv_heads + kv_head;
-  return {data + row * kv.head_dim * kernels::KvBytes(kv.type), kv.type, kv.kv_heads * kv.head_dim};
+  const int64_t place = position % kv.capacity;
+  const int64_t row = kv.by_head ? kv_head * kv.capacity + place : place * kv.kv_heads + kv_head;
+  return {data + row * kv.head_dim * kernels::KvBytes(kv.type), kv.type, (kv.by_head ? 1 : kv.kv_heads) * kv.head_dim};
 }
 
 const float* ScalesFrom(const KvView& kv, const float* scales, int64_t position, int64_t kv_head) {

@@ -10,14 +10,16 @@
 
 namespace carat::ops {
 
-// K and V of one layer: position p is row p % capacity of each, [capacity, kv_heads, head_dim]. A view. No block of
-// kernels::kKeyBlock positions may wrap round: capacity is a multiple of it, or no position reaches it.
+// K and V of one layer: position p is row p % capacity of each, [capacity, kv_heads, head_dim]; or by head, [kv_heads,
+// capacity, head_dim], where each head is read from one end to the other. A view. No block of kernels::kKeyBlock
+// positions may wrap round: capacity is a multiple of it, or no position reaches it.
 struct KvView {
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   kernels::KvType type = kernels::KvType::kF32;
   int64_t capacity = 0;
   int64_t kv_heads = 0, head_dim = 0;
+  bool by_head = false;
   // What the elements of each row and head are times: [kv_heads, capacity]. Null: 1.
   const float* key_scales = nullptr;
   const float* value_scales = nullptr;

@@ -155,6 +155,19 @@ TEST(Attention, RowsMaySeeAllPositions) {
       for (const int64_t batch : {int64_t{1}, int64_t{5}, rows})
         ASSERT_EQ(RunInBatches(view, queries, heads, batch, threads), whole) << threads << " threads, " << batch;
 
+    // Heads by themselves.
+    std::vector<float> k_heads(k.size()), v_heads(v.size());
+    for (int64_t i = 0; i < static_cast<int64_t>(k.size()); ++i) {
+      const auto place = static_cast<size_t>((i / d % kv_heads * rows + i / d / kv_heads) * d + i % d);
+      k_heads[place] = k[static_cast<size_t>(i)];
+      v_heads[place] = v[static_cast<size_t>(i)];
+    }
+    KvView by_head = view;
+    by_head.keys = reinterpret_cast<const std::byte*>(k_heads.data());
+    by_head.values = reinterpret_cast<const std::byte*>(v_heads.data());
+    by_head.by_head = true;
+    ASSERT_EQ(RunInBatches(by_head, queries, heads, rows, 2), whole);
+
     ThreadPool pool(2);  // in place of the queries
     std::vector<float> in_place = q;
     Attention attention({.kernels = kernels::SelectKernels(), .pool = &pool}, heads, d);

@@ -21,19 +21,39 @@ def turn(x, positions, base):
     return np.concatenate([a * np.cos(angles) - b * np.sin(angles), b * np.cos(angles) + a * np.sin(angles)], -1)
 
 
+def nearest_tie(steps):
+    """How far roundings stay from ties, in units of 2^-24 of the larger of a value and 32: float32 noise is 1 to 3."""
+    steps = np.abs(steps[np.abs(steps) < 128.5])
+    return float((np.abs(steps - np.floor(steps) - 0.5) / (np.maximum(steps, 32) * 2.0 ** -24)).min(initial=np.inf))
+
+
 class Tower64:
     """config: the vision_config; weights: name behind "model." -> array; scales: of what leaves each layer, if any.
-    watch(name, input, output), if given, sees every clipped linear before it is clipped."""
+    watch(name, input, output), if given, sees every clipped linear before it is clipped. Weights with a weight_scale are
+    codes, of Google's low-bit releases; `tie` is then how near a rounding came to one."""
 
     def __init__(self, config, weights, scales=None, watch=None):
-        self.c, self.scales, self.watch = config, scales, watch
+        self.c, self.scales, self.watch, self.tie = config, scales, watch, np.inf
         self.w = {k: v.astype(np.float64) for k, v in weights.items()}
+
+    def rounded(self, x, scale):
+        if scale == 0:
+            return x
+        self.tie = min(self.tie, nearest_tie(x / scale))
+        return np.clip(np.rint(x / scale), -128, 127) * scale
+
+    def linear(self, name, x):
+        if name + ".weight_scale" not in self.w:
+            return x @ self.w[name + ".weight"].T
+        x = self.rounded(x, self.w[name + ".input_activation_scale"])
+        y = x @ self.w[name + ".weight"].T * self.w[name + ".weight_scale"][:, 0]
+        return self.rounded(y, self.w[name + ".output_activation_scale"])
 
     def clipped(self, name, x):
         def bound(key):
             return self.w.get(f"{name}.{key}", np.inf if key.endswith("max") else -np.inf)
         clipped = np.clip(x, bound("input_min"), bound("input_max"))
-        y = clipped @ self.w[name + ".linear.weight"].T
+        y = self.linear(name + ".linear", clipped)
         if self.watch:
             self.watch(name, x, y)
         return np.clip(y, bound("output_min"), bound("output_max"))

@@ -6,7 +6,8 @@
 Each case becomes the tower of a tiny random checkpoint, as a Hugging Face folder or as an mmproj GGUF file, and per
 input N.safetensors (patches of one picture or more, activations) and N.json (tolerances). transformers computes the
 values in float32; tower64.py, written from the specification, computes them in float64; a case is only written if both
-agree. README.md has the cases and the form of the files.
+agree. README.md has the cases and the form of the files. Linears of the low-bit release round: pictures are searched for
+that stay away from every tie, as mobile.py does with prompts.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import transformers
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 from transformers import Gemma4Config, Gemma4ForConditionalGeneration
+from transformers.integrations.gemma_quant import apply_srq
 
 import gguf_file
 from text import generator, round_up
@@ -33,6 +35,7 @@ torch.set_num_threads(1)
 torch.set_grad_enabled(False)
 
 TEXT_WIDTH = 24
+TIE_MARGIN = 12  # in the units of nearest_tie
 BASE = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
             head_dim=16, patch_size=3, pooling_kernel_size=3, position_embedding_size=24, rms_norm_eps=1e-6,
             use_clipped_linears=True, standardize=False, rope_parameters={"rope_type": "axial", "rope_theta": 100.0})
@@ -48,6 +51,7 @@ CASES = {
     "hf-f32": dict(form="hf", dtype="float32", grids=GRIDS),
     "hf-bf16": dict(form="hf", dtype="bfloat16", grids=[[(12, 6)]]),
     "hf-wide": dict(form="hf", dtype="float16", config=WIDE, grids=[[(8, 4), (2, 14)]]),
+    "hf-mobile": dict(form="mobile", config=dict(use_clipped_linears=False), grids=[[(6, 3)]]),
     "gguf-f32": dict(form="gguf", weights="hf-f32", types=[("", "F32")], grids=[[(6, 3)]]),
     "gguf-bf16": dict(form="gguf", weights="hf-bf16", dtype="bfloat16", types=[("input_proj", "F32"), ("", "BF16")],
                       grids=[[(12, 6)]]),
@@ -132,19 +136,57 @@ def make_weights(name, case, shapes, seed):
     if config["use_clipped_linears"]:
         grid = CASES[name]["grids"][0][0]
         weights |= bounds(config, weights, pixels(name, 99, grid, config, seed), grid, seed)
+    if case["form"] == "mobile":
+        weights = {k: v if "projection" in k else torch.from_numpy(v).bfloat16().float().numpy()
+                   for k, v in weights.items()}
+        return to_codes(name, config, weights, seed)
+    return weights
+
+
+def to_codes(name, config, weights, seed):
+    """The linears of layers as 8-bit codes with a scale per row, and static scales of inputs and outputs, on the small
+    side, so that clipping happens; k and v share theirs, and gate and up. One linear is not calibrated."""
+    linears = [key.removesuffix(".weight") for key in weights if key.endswith(".linear.weight")]
+    for key in linears:
+        w = weights[key + ".weight"]
+        scale = (np.abs(w).max(1, keepdims=True) / 127).astype(np.float32)
+        weights |= {key + ".weight": np.rint(w / scale).astype(np.int8), key + ".weight_scale": scale}
+        weights |= {f"{key}.{side}_activation_scale": np.float32(0) for side in ("input", "output")}
+    seen, grid = {}, (6, 6)
+    watch = lambda key, x, y: seen.__setitem__(key + ".linear", (x, y))
+    Tower64(config, weights, watch=watch).run(pixels(name, 99, grid, config, seed), *grid)
+    for key in linears:
+        shared = key.replace("v_proj", "k_proj").replace("up_proj", "gate_proj")
+        for side, z in zip(("input", "output"), seen[shared]):
+            step = np.abs(z).max() * generator(seed, name, "step", shared, side).uniform(0.7, 0.95) / 127
+            uncalibrated = key.endswith("1.self_attn.o_proj.linear")
+            weights[f"{key}.{side}_activation_scale"] = np.float32(0 if uncalibrated else step)
     return weights
 
 
 # --------------------------------------------------------------------------------------------
 # Checkpoints
 
+QUANTIZATION = {"quant_method": "gemma", "num_bits": 4, "module_quant_configs": {"vision_tower": {"num_bits": 8}},
+                "modules_to_not_convert": ["model.vision_tower.patch_embedder", "model.embed_vision"]}
+
+
+def stored(name, value, case):
+    """As the file holds it: of the low-bit release codes, F32 scales and projection, and the others BF16."""
+    tensor = torch.from_numpy(np.array(value))
+    if case["form"] == "hf":
+        return tensor.to(getattr(torch, case["dtype"]))
+    return tensor if tensor.dtype == torch.int8 or "scale" in name or "projection" in name else tensor.bfloat16()
+
+
 def write_hf(folder, case, model, weights):
-    dtype = getattr(torch, case["dtype"])
     folder.mkdir()
-    tensors = {"model." + k: torch.from_numpy(np.array(v)).to(dtype) for k, v in weights.items()}
+    tensors = {"model." + k: stored(k, v, case) for k, v in weights.items()}
     save_torch_file(dict(sorted(tensors.items())), folder / "model.safetensors", metadata={"format": "pt"})
     config = {"model_type": "gemma4", "text_config": {"model_type": "gemma4_text", "hidden_size": TEXT_WIDTH},
               "vision_config": model.config.vision_config.to_dict()}
+    if case["form"] == "mobile":
+        config["quantization_config"] = QUANTIZATION
     (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True, default=str) + "\n")
 
 
@@ -202,6 +244,15 @@ def pixels(name, index, grid, config, seed):
     return (generator(seed, name, "pixels", index, grid).integers(0, 256, count) * (1 / 255)).astype(np.float32)
 
 
+def round_as_released(model, weights):
+    """Puts transformers' static rounding around the linears whose weights are codes."""
+    for name, module in model.model.named_modules():
+        if name + ".weight_scale" in weights:
+            scales = [torch.tensor(weights[f"{name}.{side}_activation_scale"]) for side in ("input", "output")]
+            module.register_forward_pre_hook(lambda _, x, s=scales[0]: apply_srq(x[0], s) if s != 0 else None)
+            module.register_forward_hook(lambda _, x, y, s=scales[1]: apply_srq(y, s) if s != 0 else None)
+
+
 def activations(model, values, columns, rows, scales):
     """What transformers computes for one picture, by the names of tower64.py."""
     tower, out, handles = model.model.vision_tower, {}, []
@@ -232,7 +283,11 @@ def activations(model, values, columns, rows, scales):
 def write_input(folder, name, case, index, grids, model, exact, scales, seed):
     config, parts, truths, inputs = config_of(case), [], [], []
     for grid in grids:
-        values = pixels(case.get("weights", name), index, grid, config, seed)
+        for attempt in range(1000):
+            values, exact.tie = pixels(case.get("weights", name), (index, attempt), grid, config, seed), math.inf
+            exact.run(values, *grid)
+            if exact.tie > TIE_MARGIN:
+                break
         got, positions = activations(model, values, *grid, scales)
         parts.append(got)
         truths.append(exact.run(values, *grid))
@@ -268,13 +323,15 @@ def write_case(out, name, case, seed):
     if case.get("scales"):  # a number for the first layer, one for each column for the second
         rng = generator(seed, name, "scales")
         scales = [rng.uniform(0.6, 1.4, count).astype(np.float32) for count in (1, config["hidden_size"])]
-    if case["form"] == "hf":
+    if case["form"] != "gguf":
         write_hf(folder / "model", case, model, weights)
     else:
         weights = write_gguf(folder / "mmproj.gguf", case, weights, scales, seed)
     for key, tensor in tensors.items():
         if key in weights:
-            tensor.copy_(torch.from_numpy(np.asarray(weights[key], np.float32).copy()))
+            factor = weights.get(key + "_scale", 1)  # of codes
+            tensor.copy_(torch.from_numpy(np.asarray(weights[key] * factor, np.float32).copy()))
+    round_as_released(model, weights)
     exact = Tower64(config, weights, scales)
     for index, grids in enumerate(case["grids"]):
         write_input(folder, name, case, index, grids, model, exact, scales, seed)

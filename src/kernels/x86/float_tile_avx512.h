@@ -45,7 +45,7 @@ CARAT_INLINE void FloatTile(const typename Load::Element* w, int64_t w_stride, c
 template <int kTokens, typename Load>
 CARAT_INLINE void FloatStrip(const typename Load::Element* w, int64_t w_stride, int64_t rows, const float* x,
                              int64_t x_stride, int64_t k, float* y, int64_t y_stride) {
-  constexpr int kRows = kTokens == 1 ? 8 : 4;  // enough sums to hide the latency of adding; at most 16 of 32 registers
+  constexpr int kRows = kTokens == 1 ? 8 : 4;  // enough sums to hide the latency of adding; at most 24 of 32 registers
   int64_t n = 0;
   for (; n + kRows <= rows; n += kRows)
     FloatTile<kRows, kTokens, Load>(w + n * w_stride, w_stride, x, x_stride, k, y + n, y_stride);
@@ -56,6 +56,8 @@ template <typename Load>
 CARAT_INLINE void FloatProducts(const typename Load::Element* w, int64_t w_stride, int64_t rows, const float* x,
                                 int64_t x_stride, int64_t tokens, int64_t k, float* y, int64_t y_stride) {
   int64_t t = 0;
+  for (; t + 6 <= tokens; t += 6)
+    FloatStrip<6, Load>(w, w_stride, rows, x + t * x_stride, x_stride, k, y + t * y_stride, y_stride);
   for (; t + 4 <= tokens; t += 4)
     FloatStrip<4, Load>(w, w_stride, rows, x + t * x_stride, x_stride, k, y + t * y_stride, y_stride);
   for (; t < tokens; ++t)
