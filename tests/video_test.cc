@@ -178,8 +178,8 @@ TEST_F(VideoTest, AnHourIsReadAsFarAsItIsNeeded) {
   ASSERT_TRUE(info) << info.error().message;
   ASSERT_EQ(info->frames, kFrames);
   EXPECT_NEAR(info->fps, 1, 0.001);
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < kWanted; ++i) indices.push_back(i * kFrames / kWanted);
+  std::vector<int64_t> indices(kWanted);
+  for (int64_t i = 0; i < kWanted; ++i) indices[i] = i * kFrames / kWanted;
   EXPECT_EQ(Numbers(path, *info, indices), indices);
   // The second half is lost: nobody notices who stays in the first.
   fs::resize_file(path, fs::file_size(path) / 2);

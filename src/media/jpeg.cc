@@ -64,7 +64,7 @@ JpegReader::JpegReader(std::span<const std::byte> bytes) : bytes_(bytes) {
 void JpegReader::Jump(j_common_ptr info) {
   JpegReader& reader = Of(info);
   reader.errors_.format_message(info, reader.message_);
-  std::longjmp(reader.failed_, 1);
+  std::longjmp(reader.failed_, 1);  // NOLINT(cert-err52-cpp)
 }
 
 // libjpeg only warns of data that it has to make up. A remark that harms no pixel (stray bytes between segments, an
@@ -79,7 +79,7 @@ void JpegReader::CountScans(j_common_ptr info) {
   JpegReader& reader = Of(info);
   if (reader.info_.input_scan_number <= kMostScans) return;
   std::snprintf(reader.message_, sizeof(reader.message_), "more than %d scans", kMostScans);
-  std::longjmp(reader.failed_, 1);
+  std::longjmp(reader.failed_, 1);  // NOLINT(cert-err52-cpp)
 }
 
 bool JpegReader::ReadHeader() {
