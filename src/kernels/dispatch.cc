@@ -9,7 +9,7 @@
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/code_tiles.h"
+#include "kernels/x86/tiles.h"
 #endif
 
 namespace carat::kernels {
@@ -174,6 +174,7 @@ constexpr Kernels AmxTable() {
   table.code_tile_tokens = x86::kTileRows;
   table.pack_code_tile = amx::PackCodeTile;
   for (const Type type : {Type::kC8, Type::kC4, Type::kC2}) table.gemm_codes[Index(type)] = amx::GemmCodes;
+  table.bf16 = &amx::kBf16;
   table.peak_int8 = amx::PeakInt8;
   return table;
 }
@@ -197,8 +198,8 @@ bool CpuHas(std::string_view name) {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
   if (name == "amx")
-    return CpuHas("avx512") && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
-           MayUseTiles();
+    return CpuHas("avx512") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+           __builtin_cpu_supports("amx-int8") && __builtin_cpu_supports("amx-bf16") && MayUseTiles();
   return name == "scalar";
 }
 

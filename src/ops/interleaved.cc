@@ -19,7 +19,8 @@ bool CanInterleave(const kernels::Kernels& kernels, const Matrix& matrix) {
   // Of codes, those that are multiplied as such.
   if (quant::IsCodes(matrix.type))
     return matrix.input_scale != 0 && matrix.row_bytes % 4 == 0 && kernels.gemv_codes_interleaved[type] != nullptr;
-  return kernels.gemv_interleaved[type] != nullptr;
+  return (kernels.bf16 != nullptr ? kernels.bf16->gemv_interleaved[type] != nullptr
+                                  : kernels.gemv_interleaved[type] != nullptr);
 }
 
 uint64_t RowsBytes(const Matrix& matrix) { return static_cast<uint64_t>(matrix.rows * matrix.row_bytes); }
