@@ -27,7 +27,6 @@ MemoryUse Bf16Input::scratch() const {
 void Bf16Input::Round(const float* x, int64_t tokens, int64_t cols) {
   if (ready_) return;
   ready_ = true;
-  Reserve(tokens, cols);
   const kernels::Bf16Products& bf16 = *context_.kernels->bf16;
   if (tokens == 1) return bf16.round(x, cols, rounded_.data());
   context_.pool->ParallelFor((tokens + kTile - 1) / kTile, [&](int64_t tile, int worker) {

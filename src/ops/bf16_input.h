@@ -18,7 +18,7 @@ class Bf16Input {
 
   // The input has changed.
   void Forget() { ready_ = false; }
-  // x [tokens, cols]; does nothing if that is done already.
+  // x [tokens, cols], for which there is room; does nothing if that is done already.
   void Round(const float* x, int64_t tokens, int64_t cols);
   const uint16_t* row() const { return rounded_.data(); }    // if there is one token
   const uint16_t* tiles() const { return rounded_.data(); }  // if there are several

@@ -107,6 +107,7 @@ void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
 
 void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   CHECK(w.cols == cols_);
+  Reserve(w, tokens_);
   const Class kind = ClassOf(w);
   if (kind == Class::kCodes) static_input_.Round(w, x_, tokens_);
   if (UsesBf16(w))
@@ -119,7 +120,6 @@ void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   const int64_t strip_rows = CeilDivide(std::max(kMinStripRows, even_strip), panel_rows) * panel_rows;
   context_.pool->ParallelFor(CeilDivide(w.rows, strip_rows), [&](int64_t index, int worker) {
     Panel& panel = panels_[static_cast<size_t>(worker)];
-    ReservePanel(w, tokens_, panel);
     const int64_t end = std::min((index + 1) * strip_rows, w.rows);
     for (int64_t begin = index * strip_rows; begin < end; begin += panel_rows) {
       const int64_t rows = std::min(panel_rows, end - begin);
