@@ -72,9 +72,8 @@ Status Measure(const gemma::VisionModel& model, const ops::Context& context, con
   const ArithmeticPeak peak = MeasureArithmeticPeak(context);
   const double share = peak.integer > 0 ? 100 * peak.Seconds(operations) / best : 0;
   std::printf("%6d %7d %8.2f %8.1f %8.1f %6.0f %% %8.1f %8.1f\n", static_cast<int>(budget.tokens),
-              static_cast<int>(patches), best,
-              1e-9 * static_cast<double>(operations.integer + operations.floating) / best, 1e-9 * peak.floating, share,
-              static_cast<double>(encoder.scratch().resident) / 1048576,
+              static_cast<int>(patches), best, 1e-9 * static_cast<double>(operations.total()) / best,
+              1e-9 * peak.floating, share, static_cast<double>(encoder.scratch().resident) / 1048576,
               static_cast<double>(grid.values.size() * sizeof(float)) / 1048576);
   std::fflush(stdout);
   return {};

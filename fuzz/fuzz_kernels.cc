@@ -1,10 +1,12 @@
-// The kernels: whatever the numbers and sizes, every table computes the same bits as the scalar one. (The code formats
-// have fuzz_codes.)
+// The kernels: whatever the numbers and sizes, every table computes the same bits as the scalar one, or, of blocks in
+// bfloat16, as their scalar kernels, on emulated tiles too. (The code formats have fuzz_codes.)
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
+#include "base/float16.h"
+#include "kernels/emulated_tiles.h"
 #include "kernels/kernels.h"
 #include "kernels/testing.h"
 #include "quant/interleave.h"
@@ -102,6 +104,67 @@ void MustPackTheSame(const Kernels& table, Type type, kernels::testing::Unpacked
     if (!actual.SameRow(expected, row)) std::abort();
 }
 
+using Bf16s = std::vector<uint16_t, kernels::testing::Aligned64<uint16_t>>;
+
+Floats Widened(const Bf16s& numbers) {
+  Floats floats;
+  for (const uint16_t number : numbers) floats.push_back(Bf16ToFloat(number));
+  return floats;
+}
+
+// As a level makes them of some rows of blocks: their weights, the activations, and products of tokens alone, together
+// and, where it has those, of rows woven together (which repeat the first token's).
+Answer Bf16Answer(const kernels::Bf16Products& bf16, Type type, const std::vector<std::byte>& packed, int64_t rows,
+                  const Floats& x, int64_t tokens, int64_t k) {
+  constexpr int64_t kPanelRows = kernels::kPanelRows, kTile = kernels::kBf16TileTokens;
+  const auto index = static_cast<size_t>(type);
+  const auto row_bytes = static_cast<int64_t>(*quant::RowBytes(type, static_cast<uint64_t>(k)));
+  kernels::testing::UnpackedRows row(1, k, kernels::GroupColumns(type), kernels::HasOffset(type));
+  Bf16s w(static_cast<size_t>(rows * k)), rounded(static_cast<size_t>(tokens * k));
+  for (int64_t n = 0; n < rows; ++n) {
+    kernels::AllKernels()[0]->unpack[index](packed.data() + n * row_bytes, row.Row(0), k);
+    bf16.widen(row.Row(0), row.group, k, w.data() + n * k);
+  }
+  Bf16s panel(static_cast<size_t>(kPanelRows * k)), tiles(static_cast<size_t>((tokens + kTile) / kTile * kTile * k));
+  bf16.pack_panel(w.data(), rows, k, panel.data());
+  for (int64_t t = 0; t < tokens; ++t) bf16.round(x.data() + t * k, k, rounded.data() + t * k);
+  for (int64_t t = 0; t < tokens; t += kTile)
+    bf16.pack_tile(rounded.data() + t * k, std::min(kTile, tokens - t), k, tiles.data() + t * k);
+  Floats together(static_cast<size_t>(rows * tokens)), alone = together, woven_first;
+  bf16.gemm(panel.data(), rows, tiles.data(), tokens, k, together.data(), rows);
+  for (int64_t t = 0; t < tokens; ++t) bf16.gemv(w.data(), rows, rounded.data() + t * k, k, alone.data() + t * rows);
+  if (kernels::testing::FirstDifference(together, alone) >= 0) std::abort();
+
+  const int64_t whole = rows / quant::kInterleavedRows * quant::kInterleavedRows;
+  if (bf16.gemv_interleaved[index] != nullptr && whole > 0) {
+    std::vector<std::byte> woven(static_cast<size_t>(whole * row_bytes));
+    const quant::BlockParts parts = quant::PartsOf(type);
+    for (int64_t n = 0; n < whole; n += quant::kInterleavedRows)
+      quant::Interleave(parts, row_bytes / parts.bytes, packed.data() + n * row_bytes, row_bytes,
+                        woven.data() + n * row_bytes);
+    std::fill_n(alone.begin(), whole, 77.0f);
+    bf16.gemv_interleaved[index](woven.data(), row_bytes, whole, rounded.data(), k, alone.data());
+    Bf16s actual = panel;
+    bf16.panel_interleaved[index](woven.data(), row_bytes, whole, k, actual.data());
+    for (size_t i = 0; i < actual.size(); ++i)  // rows that are missing mean nothing
+      if (static_cast<int64_t>(i) / 2 % kPanelRows >= whole) actual[i] = panel[i];
+    if (kernels::testing::FirstDifference(Widened(actual), Widened(panel)) >= 0) std::abort();
+  }
+  return {.floats = {Widened(w), Widened(rounded), alone}, .halves = {}, .codes = {}};
+}
+
+void Bf16BlockProducts(Type type, const std::vector<std::byte>& packed, int64_t rows, const Floats& x, int64_t tokens,
+                       int64_t k) {
+  rows = std::min(rows, kernels::kPanelRows);
+  const auto answer = [&](const kernels::Bf16Products& bf16) {
+    return Bf16Answer(bf16, type, packed, rows, x, tokens, k);
+  };
+  const Answer expected = answer(kernels::reference::kBf16);
+  MustBeSame(answer(kernels::testing::EmulatedBf16()), expected);
+  for (const Kernels* table : kernels::testing::TablesToTest())
+    if (table->bf16 != nullptr) MustBeSame(answer(*table->bf16), expected);
+}
+
 void BlockProducts(Input& input, Type type) {
   const auto index = static_cast<size_t>(type);
   const int64_t k = input.Size(600 / quant::Info(type).block_elements) * quant::Info(type).block_elements;
@@ -137,6 +200,7 @@ void BlockProducts(Input& input, Type type) {
                   .codes = {weights.codes, rounded.codes, rounded.dealt},
                   .integers = {rounded.lift32, rounded.lift16}};
   });
+  Bf16BlockProducts(type, packed, rows, x, tokens, k);
 }
 
 void FloatProducts(Input& input, Type type) {

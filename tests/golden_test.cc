@@ -13,6 +13,7 @@
 #include "engine/trace.h"
 #include "engine/trace_file.h"
 #include "kernels/kernels.h"
+#include "tests/support/emulated_tiles.h"
 
 namespace carat {
 namespace {
@@ -22,7 +23,7 @@ using testing_support::GoldenModel;
 using testing_support::GoldenModels;
 using testing_support::OwnGolden;
 
-// The kernels to check with. All give the same bits (invariance_test), so the exact path needs no more than the
+// The kernels to check with. All give the same bits on the exact path (invariance_test), which needs no more than the
 // fastest.
 std::vector<const kernels::Kernels*> KernelsFor(bool exact) {
   if (exact) return {kernels::SelectKernels()};
@@ -112,6 +113,21 @@ int CheckFolder(const std::filesystem::path& folder, bool exact) {
     }
   }
   return checked;
+}
+
+// Blocks as the level amx multiplies them are held to what 8-bit activations may cost.
+TEST(GoldenTest, BlocksInBfloat16StayClose) {
+  int checked = 0;
+  for (const GoldenModel& model : GoldenModels(OwnGolden())) {
+    if (model.dumps.empty() || model.name.starts_with("drafter/") || model.name.starts_with("towers/")) continue;
+    const auto engine = Engine::Load(model.path, {.threads = 2});
+    ASSERT_TRUE(engine) << engine.error().message;
+    if (!(*engine)->impl().model.has_blocks) continue;
+    SCOPED_TRACE(model.name);
+    CheckDump(testing_support::OnEmulatedTiles(*engine), model.dumps.front());
+    ++checked;
+  }
+  EXPECT_GE(checked, 4);
 }
 
 // The logits with keys and values rounded to 8 bits beside those of floats, on the exact path: the cache's share alone.

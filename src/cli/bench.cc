@@ -180,8 +180,7 @@ Status Bench::MeasurePrefill() {
       TRY(Read(session, prefill.tokens));
       const double seconds = watch.seconds();
       prefill.tokens_per_s.Add(prefill.tokens / seconds);
-      prefill.operations_per_s.Add(static_cast<double>(prefill.operations.integer + prefill.operations.floating) /
-                                   seconds);
+      prefill.operations_per_s.Add(static_cast<double>(prefill.operations.total()) / seconds);
       if (measured_.peak.integer > 0) prefill.share.Add(measured_.peak.Seconds(prefill.operations) / seconds);
     }
   }

@@ -63,9 +63,10 @@ Chart PrefillChart(const Measured& it) {
   std::ranges::sort(measured.points, {}, &ChartPoint::x);
   chart.curves.push_back(std::move(measured));
   if (!it.prefill_limit.empty())
-    chart.curves.push_back(LimitCurve(fmt::format("what {:.0f} GOP/s of codes and {:.0f} of floats allow",
-                                                  it.peak.integer * kGiga, it.peak.floating * kGiga),
-                                      it.prefill_limit));
+    chart.curves.push_back(
+        LimitCurve(fmt::format("what {:.0f} GOP/s of codes, {:.0f} of blocks and {:.0f} of floats allow",
+                               it.peak.integer * kGiga, it.peak.blocks * kGiga, it.peak.floating * kGiga),
+                   it.prefill_limit));
   return chart;
 }
 
@@ -103,6 +104,7 @@ std::string BenchJson(const Measured& it) {
   for (const Prefill& prefill : it.prefill) {
     Json& row = json["prefill"].emplace_back(Json{{"tokens", prefill.tokens},
                                                   {"integer_operations", prefill.operations.integer},
+                                                  {"block_operations", prefill.operations.blocks},
                                                   {"float_operations", prefill.operations.floating}});
     Put(row, "tokens_per_s", prefill.tokens_per_s);
     Put(row, "operations_per_s", prefill.operations_per_s);
@@ -117,7 +119,9 @@ std::string BenchJson(const Measured& it) {
   }
   if (!it.agent_s.empty()) Put(json["agent"] = {{"tokens", kAgentTokens}}, "seconds", it.agent_s);
   Put(json, "bandwidth_bytes_per_s", it.bandwidth);
-  if (it.peak.integer > 0) json["peak_operations_per_s"] = {{"integer", it.peak.integer}, {"float", it.peak.floating}};
+  if (it.peak.integer > 0)
+    json["peak_operations_per_s"] = {
+        {"integer", it.peak.integer}, {"blocks", it.peak.blocks}, {"float", it.peak.floating}};
   json["peak_memory_bytes"] = it.peak_memory;
   json["kv_bytes"] = it.kv_bytes;
   return JsonText(json) + "\n";
@@ -146,8 +150,8 @@ std::string BenchText(const Measured& it) {
   }
   text += Line("bandwidth", it.bandwidth, kGiga, "GB/s");
   if (it.peak.integer > 0)
-    text += fmt::format("arithmetic limit {:.0f} GOP/s of codes, {:.0f} of floats\n", it.peak.integer * kGiga,
-                        it.peak.floating * kGiga);
+    text += fmt::format("arithmetic limit {:.0f} GOP/s of codes, {:.0f} of blocks, {:.0f} of floats\n",
+                        it.peak.integer * kGiga, it.peak.blocks * kGiga, it.peak.floating * kGiga);
   return text + fmt::format("peak memory {:.0f} MiB, {:.0f} MiB of keys and values behind the last token\n",
                             static_cast<double>(it.peak_memory) / (1 << 20),
                             static_cast<double>(it.kv_bytes) / (1 << 20));

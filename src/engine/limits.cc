@@ -42,8 +42,11 @@ uint64_t TokenBytes(const Session& session, int depth) {
 ArithmeticPeak MeasureArithmeticPeak(const Engine& engine) { return MeasureArithmeticPeak(engine.impl().context); }
 
 ArithmeticPeak MeasureArithmeticPeak(const ops::Context& context) {
-  return {.integer = OperationsPerSecond(*context.pool, context.kernels->peak_int8),
-          .floating = OperationsPerSecond(*context.pool, context.kernels->peak_float)};
+  const kernels::Bf16Products* bf16 = context.kernels->bf16;
+  ArithmeticPeak peak = {.integer = OperationsPerSecond(*context.pool, context.kernels->peak_int8),
+                         .floating = OperationsPerSecond(*context.pool, context.kernels->peak_float)};
+  peak.blocks = bf16 == nullptr ? peak.integer : OperationsPerSecond(*context.pool, bf16->peak);
+  return peak;
 }
 
 }  // namespace carat

@@ -17,11 +17,12 @@ uint64_t TokenBytes(const Session& session, int depth);
 
 // Operations per second of all threads of an engine, without any memory: the limit of its kernels.
 struct ArithmeticPeak {
-  double integer = 0, floating = 0;
+  double integer = 0, blocks = 0, floating = 0;
 
   // The seconds that `operations` take at least.
   double Seconds(const gemma::Operations& operations) const {
-    return static_cast<double>(operations.integer) / integer + static_cast<double>(operations.floating) / floating;
+    return static_cast<double>(operations.integer) / integer + static_cast<double>(operations.blocks) / blocks +
+           static_cast<double>(operations.floating) / floating;
   }
 };
 // Takes about 50 ms, and gives the best of several tries, since other programs can only make it less. Zeros if the

@@ -14,7 +14,9 @@ class Counter {
 
   void Multiply(const ops::Matrix& w, int64_t tokens) {
     const auto operations = static_cast<uint64_t>(2 * w.rows * w.cols * tokens);
-    (ops::Linear::ClassOf(w, exact_) == ops::Linear::Class::kFloats ? sum_.floating : sum_.integer) += operations;
+    using Class = ops::Linear::Class;
+    const Class kind = ops::Linear::ClassOf(w, exact_);
+    (kind == Class::kFloats ? sum_.floating : kind == Class::kBlocks ? sum_.blocks : sum_.integer) += operations;
   }
   // Scores and mix of the tokens at positions begin .. end-1; window 0: each sees all before it.
   void Attend(const LayerConfig& layer, int64_t query_heads, int64_t window, int64_t begin, int64_t end) {

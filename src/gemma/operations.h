@@ -12,7 +12,10 @@ namespace carat::gemma {
 // functions, softmax) is a few percent of them.
 struct Operations {
   uint64_t integer = 0;   // of codes with codes, 8 bits at most
+  uint64_t blocks = 0;    // of block types: with codes too, or of bfloat16 numbers (kernels::Bf16Products)
   uint64_t floating = 0;  // all others, attention among them
+
+  uint64_t total() const { return integer + blocks + floating; }
 };
 
 // Of appending `tokens` tokens to `past` others and computing the logits of the last: what Decoder::Run does, the

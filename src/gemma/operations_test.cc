@@ -45,7 +45,7 @@ Model E2b() {
 // The numbers of parameters are those of the published model: 2,279.5 million that a token meets.
 TEST(Operations, TheLastTokenMeetsAllWeights) {
   const Operations one = CountOperations(E2b(), /*exact=*/false, 0, 1);
-  EXPECT_NEAR(static_cast<double>(one.integer), 2 * 2279.5e6, 0.1e6);
+  EXPECT_NEAR(static_cast<double>(one.blocks), 2 * 2279.5e6, 0.1e6);
   EXPECT_EQ(one.floating, 4u * 8 * (28 * 256 + 7 * 512)) << "one key in each layer";
 }
 
@@ -53,7 +53,7 @@ TEST(Operations, OthersTakeTheShortcut) {
   const Model model = E2b();
   const Operations few = CountOperations(model, false, 0, 512), more = CountOperations(model, false, 0, 513);
   // Layers 0 to 13 and their slices of the per-layer inputs, and K and V of layer 14.
-  EXPECT_EQ(more.integer - few.integer, 2u * (12 * 36'175'872 + 2 * 43'253'760 + 1'572'864 + 14 * 256 * 1536));
+  EXPECT_EQ(more.blocks - few.blocks, 2u * (12 * 36'175'872 + 2 * 43'253'760 + 1'572'864 + 14 * 256 * 1536));
 }
 
 TEST(Operations, AttentionEndsAtTheWindowAndAtTheLastToken) {
@@ -69,10 +69,10 @@ TEST(Operations, FloatsAreCountedApart) {
   const Operations rounded = CountOperations(model, false, 0, 1);
   model.head.type = quant::Type::kBF16;
   const Operations mixed = CountOperations(model, false, 0, 1), exact = CountOperations(model, true, 0, 1);
-  EXPECT_EQ(rounded.integer - mixed.integer, 2u * kVocabulary * kHidden);
+  EXPECT_EQ(rounded.blocks - mixed.blocks, 2u * kVocabulary * kHidden);
   EXPECT_EQ(mixed.floating - rounded.floating, 2u * kVocabulary * kHidden);
-  EXPECT_EQ(exact.integer, 0u);
-  EXPECT_EQ(exact.floating, rounded.integer + rounded.floating);
+  EXPECT_EQ(exact.blocks, 0u);
+  EXPECT_EQ(exact.floating, rounded.total());
   model.head.input_scale = 1;  // static rounding is part of the model
   EXPECT_EQ(CountOperations(model, true, 0, 1).integer, 2u * kVocabulary * kHidden);
 }
@@ -90,13 +90,13 @@ TEST(Operations, OfAPicture) {
     w.down.weight = Shape(768, 3072, quant::Type::kQ8_0);
   }
   const Operations picture = CountOperations(model, false, 2520);
-  EXPECT_EQ(picture.integer, 301'989'888ull * 2520);
+  EXPECT_EQ(picture.blocks, 301'989'888ull * 2520);
   EXPECT_EQ(picture.floating, 49'152ull * 2520 * 2520 + 1'179'648ull * 2520 + 2ull * 280 * 768 * kHidden);
 }
 
 TEST(Operations, NothingTakesNothing) {
   const Operations none = CountOperations(E2b(), false, 7, 0);
-  EXPECT_EQ(none.integer + none.floating, 0u);
+  EXPECT_EQ(none.total(), 0u);
 }
 
 }  // namespace

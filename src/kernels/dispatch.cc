@@ -9,7 +9,7 @@
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/code_tiles.h"
+#include "kernels/x86/tiles.h"
 #endif
 
 namespace carat::kernels {
@@ -18,6 +18,14 @@ namespace {
 using quant::Type;
 
 constexpr size_t Index(Type type) { return static_cast<size_t>(type); }
+
+// Calls f.operator()<kType>() for each of the types of code sums.
+template <typename F>
+constexpr void ForEachCode(const F& f) {
+  f.template operator()<Type::kC8>();
+  f.template operator()<Type::kC4>();
+  f.template operator()<Type::kC2>();
+}
 
 constexpr Kernels ScalarTable() {
   Kernels table = {};
@@ -34,9 +42,6 @@ constexpr Kernels ScalarTable() {
   table.pack_panel = reference::PackPanel;
   table.pack_tile = reference::PackTile;
   table.gemm_panel = reference::GemmPanel;
-  table.unpack_codes[Index(Type::kC8)] = reference::UnpackCodes<Type::kC8>;
-  table.unpack_codes[Index(Type::kC4)] = reference::UnpackCodes<Type::kC4>;
-  table.unpack_codes[Index(Type::kC2)] = reference::UnpackCodes<Type::kC2>;
   table.unpack_codes[Index(Type::kG4)] = reference::UnpackCodes<Type::kC4>;
   table.scale_codes = reference::ScaleCodes;
   table.quantize_static = reference::QuantizeStatic;
@@ -45,15 +50,12 @@ constexpr Kernels ScalarTable() {
   table.deal_codes = reference::DealCodes;
   table.code_tile_tokens = kTileTokens;
   table.pack_code_tile = reference::PackCodeTile;
-  table.gemv_codes[Index(Type::kC8)] = reference::GemvCodes<Type::kC8>;
-  table.pack_codes[Index(Type::kC8)] = reference::PackCodes<Type::kC8>;
-  table.gemm_codes[Index(Type::kC8)] = reference::GemmCodes;
-  table.gemv_codes[Index(Type::kC4)] = reference::GemvCodes<Type::kC4>;
-  table.pack_codes[Index(Type::kC4)] = reference::PackCodes<Type::kC4>;
-  table.gemm_codes[Index(Type::kC4)] = reference::GemmCodes;
-  table.gemv_codes[Index(Type::kC2)] = reference::GemvCodes<Type::kC2>;
-  table.pack_codes[Index(Type::kC2)] = reference::PackCodes<Type::kC2>;
-  table.gemm_codes[Index(Type::kC2)] = reference::GemmCodes;
+  ForEachCode([&]<Type kType>() {
+    table.unpack_codes[Index(kType)] = reference::UnpackCodes<kType>;
+    table.gemv_codes[Index(kType)] = reference::GemvCodes<kType>;
+    table.pack_codes[Index(kType)] = reference::PackCodes<kType>;
+    table.gemm_codes[Index(kType)] = reference::GemmCodes;
+  });
   table.rms_norm = reference::RmsNorm;
   table.add_rms_norm = reference::AddRmsNorm;
   table.gelu_mul = reference::GeluMul;
@@ -89,9 +91,6 @@ constexpr Kernels Avx2Table() {
   table.gemv_float[Index(Type::kF32)] = avx2::GemvF32;
   table.gemv_float[Index(Type::kF16)] = avx2::GemvF16;
   table.gemv_float[Index(Type::kBF16)] = avx2::GemvBf16;
-  table.unpack_codes[Index(Type::kC8)] = avx2::UnpackCodes<Type::kC8>;
-  table.unpack_codes[Index(Type::kC4)] = avx2::UnpackCodes<Type::kC4>;
-  table.unpack_codes[Index(Type::kC2)] = avx2::UnpackCodes<Type::kC2>;
   table.unpack_codes[Index(Type::kG4)] = avx2::UnpackCodes<Type::kC4>;
   table.scale_codes = avx2::ScaleCodes;
   table.gemv_codes_float[Index(Type::kC2)] = avx2::GemvC2Float;
@@ -100,15 +99,12 @@ constexpr Kernels Avx2Table() {
   table.quantize_dynamic = avx2::QuantizeDynamic;
   table.round_static = avx2::RoundStatic;
   table.deal_codes = avx2::DealCodes;
-  table.gemv_codes[Index(Type::kC8)] = avx2::GemvCodes<Type::kC8>;
-  table.pack_codes[Index(Type::kC8)] = avx2::PackCodes<Type::kC8>;
-  table.gemm_codes[Index(Type::kC8)] = avx2::GemmCodes<Type::kC8>;
-  table.gemv_codes[Index(Type::kC4)] = avx2::GemvCodes<Type::kC4>;
-  table.pack_codes[Index(Type::kC4)] = avx2::PackCodes<Type::kC4>;
-  table.gemm_codes[Index(Type::kC4)] = avx2::GemmCodes<Type::kC4>;
-  table.gemv_codes[Index(Type::kC2)] = avx2::GemvCodes<Type::kC2>;
-  table.pack_codes[Index(Type::kC2)] = avx2::PackCodes<Type::kC2>;
-  table.gemm_codes[Index(Type::kC2)] = avx2::GemmCodes<Type::kC2>;
+  ForEachCode([&]<Type kType>() {
+    table.unpack_codes[Index(kType)] = avx2::UnpackCodes<kType>;
+    table.gemv_codes[Index(kType)] = avx2::GemvCodes<kType>;
+    table.pack_codes[Index(kType)] = avx2::PackCodes<kType>;
+    table.gemm_codes[Index(kType)] = avx2::GemmCodes<kType>;
+  });
   table.rms_norm = avx2::RmsNorm;
   table.add_rms_norm = avx2::AddRmsNorm;
   table.gelu_mul = avx2::GeluMul;
@@ -137,23 +133,15 @@ constexpr Kernels Avx512Table() {
   table.gemm_f32 = avx512::GemmF32;
   table.pack_panel = avx512::PackPanel;
   table.gemm_panel = avx512::GemmPanel;
-  table.gemv_codes_interleaved[Index(Type::kC8)] = avx512::GemvCodesInterleaved<Type::kC8>;
-  table.panel_codes_interleaved[Index(Type::kC8)] = avx512::PanelCodesInterleaved<Type::kC8>;
-  table.gemv_codes_interleaved[Index(Type::kC4)] = avx512::GemvCodesInterleaved<Type::kC4>;
-  table.panel_codes_interleaved[Index(Type::kC4)] = avx512::PanelCodesInterleaved<Type::kC4>;
-  table.gemv_codes_interleaved[Index(Type::kC2)] = avx512::GemvCodesInterleaved<Type::kC2>;
-  table.panel_codes_interleaved[Index(Type::kC2)] = avx512::PanelCodesInterleaved<Type::kC2>;
   table.gemv_codes_float[Index(Type::kC2)] = avx512::GemvC2Float;
   table.gemv_codes_float[Index(Type::kG4)] = avx512::GemvG4Float;
-  table.gemv_codes[Index(Type::kC8)] = avx512::GemvCodes<Type::kC8>;
-  table.pack_codes[Index(Type::kC8)] = avx512::PackCodes<Type::kC8>;
-  table.gemm_codes[Index(Type::kC8)] = avx512::GemmCodes;
-  table.gemv_codes[Index(Type::kC4)] = avx512::GemvCodes<Type::kC4>;
-  table.pack_codes[Index(Type::kC4)] = avx512::PackCodes<Type::kC4>;
-  table.gemm_codes[Index(Type::kC4)] = avx512::GemmCodes;
-  table.gemv_codes[Index(Type::kC2)] = avx512::GemvCodes<Type::kC2>;
-  table.pack_codes[Index(Type::kC2)] = avx512::PackCodes<Type::kC2>;
-  table.gemm_codes[Index(Type::kC2)] = avx512::GemmCodes;
+  ForEachCode([&]<Type kType>() {
+    table.gemv_codes[Index(kType)] = avx512::GemvCodes<kType>;
+    table.pack_codes[Index(kType)] = avx512::PackCodes<kType>;
+    table.gemm_codes[Index(kType)] = avx512::GemmCodes;
+    table.gemv_codes_interleaved[Index(kType)] = avx512::GemvCodesInterleaved<kType>;
+    table.panel_codes_interleaved[Index(kType)] = avx512::PanelCodesInterleaved<kType>;
+  });
   table.rms_norm = avx512::RmsNorm;
   table.add_rms_norm = avx512::AddRmsNorm;
   table.gelu_mul = avx512::GeluMul;
@@ -173,7 +161,8 @@ constexpr Kernels AmxTable() {
   table.name = "amx";
   table.code_tile_tokens = x86::kTileRows;
   table.pack_code_tile = amx::PackCodeTile;
-  for (const Type type : {Type::kC8, Type::kC4, Type::kC2}) table.gemm_codes[Index(type)] = amx::GemmCodes;
+  ForEachCode([&]<Type kType>() { table.gemm_codes[Index(kType)] = amx::GemmCodes; });
+  table.bf16 = &amx::kBf16;
   table.peak_int8 = amx::PeakInt8;
   return table;
 }
@@ -197,8 +186,8 @@ bool CpuHas(std::string_view name) {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
   if (name == "amx")
-    return CpuHas("avx512") && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
-           MayUseTiles();
+    return CpuHas("avx512") && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("amx-tile") &&
+           __builtin_cpu_supports("amx-int8") && __builtin_cpu_supports("amx-bf16") && MayUseTiles();
   return name == "scalar";
 }
 

@@ -3,6 +3,7 @@
 // Kernels are pure: pointers, sizes and strides (in elements) in, nothing allocated, no threads. All tables compute the
 // same bits: every sum below has one order, written down here, and kernels/reference/ is that order in plain C++.
 // An operation written fma(a, b, c) is rounded once; nothing else may be contracted (-ffp-contract=off).
+// A table that has Bf16Products multiplies blocks in an order of its own, the tile dot.
 //
 // Order of sums.
 //   float dot:   16 lanes; lane j adds elements j, j+16, ... with fma; a tail counts as zeros. Then lane j += lane j+8
@@ -12,6 +13,10 @@
 //                the groups g of a block, in order: lane = fma(float(integer), w.scale[g] * x.scale[b], lane), and
 //                where the weights have offsets, then lane = fma(w.offset[g], x.scale[b] * float(sum of x's codes),
 //                lane). Then lane j += lane j+4 (j < 4), j+2 (j < 2), j+1.
+//   tile dot:    of bfloat16 numbers. Of every 32 columns, from the first on: even = fma over columns 0, 2, ..., 30,
+//   one
+//                after the other, from 0; odd = the same over 1, 3, ..., 31; then sum = sum + (even + odd), from 0.
+//                What is subnormal, operand or result, counts as a zero of its sign.
 //   code sum:    exact in 32 bits, so in any order; then float(sum) * (x.scale * w.scale), each step rounded once.
 //   attention:   the positions that a query sees come in parts, one for each block of kKeyBlock positions, whose first
 //                position is a multiple of kKeyBlock. Of the positions j = 0, 1, ... seen in one block:
@@ -107,6 +112,33 @@ bool HasOffset(quant::Type type);
 // Columns of a block type that share a scale: 16 for Q2_K, Q3_K and Q6_K, 32 for the others.
 int64_t GroupColumns(quant::Type type);
 
+// Products of block types in bfloat16, for a level whose tile units multiply such numbers fastest. A weight is what
+// S8Row says, fma(scale, code, offset) or scale * code; it and the activations are rounded to bfloat16: to nearest
+// even, what is subnormal to a zero, a NaN to a NaN. Products are tile dots. Columns, k, are a multiple of 32, memory
+// of bfloat16 numbers is 64-byte aligned.
+inline constexpr int64_t kBf16TileTokens = 16;
+struct Bf16Products {
+  void (*round)(const float* x, int64_t k, uint16_t* y);
+  // A row of weights that was unpacked, offset null: none.
+  void (*widen)(const S8Row& w, int64_t group, int64_t k, uint16_t* y);
+  // One token: y[n] = w[n] . x of `rows` <= kPanelRows rows that lie one behind the other.
+  void (*gemv)(const uint16_t* w, int64_t rows, const uint16_t* x, int64_t k, float* y);
+  // Puts such rows side by side: panel[k/2][kPanelRows][2]. Those that are missing become zeros.
+  void (*pack_panel)(const uint16_t* w, int64_t rows, int64_t k, uint16_t* panel);
+  // `tokens` <= kBf16TileTokens tokens that lie one behind the other: tile[k/32][kBf16TileTokens][32]. Those that are
+  // missing become zeros.
+  void (*pack_tile)(const uint16_t* x, int64_t tokens, int64_t k, uint16_t* tile);
+  // y[t * y_stride + n] = row n of the panel . x[t], n < rows, t < tokens; tiles[tokens / kBf16TileTokens].
+  void (*gemm)(const uint16_t* panel, int64_t rows, const uint16_t* tiles, int64_t tokens, int64_t k, float* y,
+               int64_t y_stride);
+  // As gemv_interleaved and panel_interleaved of Kernels, for the same types.
+  void (*gemv_interleaved[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, const uint16_t* x,
+                                              int64_t k, float* y);
+  void (*panel_interleaved[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, int64_t k,
+                                               uint16_t* panel);
+  int64_t (*peak)(int64_t rounds);  // as Kernels::peak_int8
+};
+
 // Elements of cached keys and values. Those of kI8 are codes, with one scale for each row of a head.
 enum class KvType : uint8_t { kF32, kF16, kI8 };
 constexpr int64_t KvBytes(KvType type) { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
@@ -168,6 +200,9 @@ struct Kernels {
                                               int64_t k, float* y);
   void (*panel_interleaved[quant::kTypeCount])(const std::byte* w, int64_t row_bytes, int64_t rows, int64_t k,
                                                const S8Panel& panel);
+
+  // Not null: blocks are multiplied so on the normal path, and not by the five products above.
+  const Bf16Products* bf16;
 
   // codes[0..n) of a row. Indexed by quant::Type; null where !IsCodes.
   void (*unpack_codes[quant::kTypeCount])(const std::byte* packed, int64_t n, int8_t* codes);

@@ -10,7 +10,7 @@ namespace carat::ops {
 namespace {
 // Rows that are copied at a time, and their pages let go: about a megabyte, or less where there are many threads.
 constexpr int64_t kMostStripRows = 512, kStripsPerThread = 2;
-// The system maps pages around the one that is looked at, so that those of the strip before may be back.
+// The system maps pages around the one that is looked at, those of a strip that was let go among them.
 constexpr int64_t kMappedAround = 64 * 1024;
 
 bool CanInterleave(const kernels::Kernels& kernels, const Matrix& matrix) {
@@ -19,7 +19,8 @@ bool CanInterleave(const kernels::Kernels& kernels, const Matrix& matrix) {
   // Of codes, those that are multiplied as such.
   if (quant::IsCodes(matrix.type))
     return matrix.input_scale != 0 && matrix.row_bytes % 4 == 0 && kernels.gemv_codes_interleaved[type] != nullptr;
-  return kernels.gemv_interleaved[type] != nullptr;
+  return (kernels.bf16 != nullptr ? kernels.bf16->gemv_interleaved[type] != nullptr
+                                  : kernels.gemv_interleaved[type] != nullptr);
 }
 
 uint64_t RowsBytes(const Matrix& matrix) { return static_cast<uint64_t>(matrix.rows * matrix.row_bytes); }
@@ -47,8 +48,7 @@ int64_t InterleavedCopy::Fill(ThreadPool& pool, int64_t bytes) {
     const int64_t begin = first + strip * strip_rows, end = std::min(begin + strip_rows, last);
     for (int64_t row = begin; row < end; row += kRows)
       quant::Interleave(parts_, blocks_, file_ + row * row_bytes_, row_bytes_, memory_ + row * row_bytes_);
-    const int64_t from = std::max<int64_t>(begin * row_bytes_ - kMappedAround, 0);
-    ReleaseMapped(file_ + from, static_cast<size_t>(end * row_bytes_ - from));
+    ReleaseMapped(file_ + begin * row_bytes_, static_cast<size_t>((end - begin) * row_bytes_));
   });
   // Once more as a whole: for what lies on the edges of strips, and for what reading on brought back of earlier ones.
   ReleaseMapped(file_, static_cast<size_t>(last * row_bytes_));

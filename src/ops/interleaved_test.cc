@@ -13,6 +13,7 @@
 #include "base/mapped_file.h"
 #include "base/resident.h"
 #include "base/thread_pool.h"
+#include "kernels/emulated_tiles.h"
 #include "kernels/expect.h"
 #include "kernels/testing.h"
 #include "ops/linear.h"
@@ -61,6 +62,13 @@ std::vector<float> Normal(int64_t count, std::normal_distribution<float>& normal
 
 const std::byte* AsBytes(const std::vector<float>& values) { return reinterpret_cast<const std::byte*>(values.data()); }
 
+// Do these kernels multiply such rows woven together?
+bool HasProducts(const kernels::Kernels& kernels, int type, bool codes) {
+  if (codes) return kernels.gemv_codes_interleaved[type] != nullptr;
+  return (kernels.bf16 != nullptr ? kernels.bf16->gemv_interleaved[type] != nullptr
+                                  : kernels.gemv_interleaved[type] != nullptr);
+}
+
 class InterleavedTest : public ::testing::TestWithParam<const kernels::Kernels*> {};
 
 TEST_P(InterleavedTest, GivesTheSameBits) {
@@ -94,8 +102,7 @@ TEST_P(InterleavedTest, GivesTheSameBits) {
           ASSERT_TRUE(weights);
           kernels::testing::ExpectSameBits(Products(context, copied, x, 7), seven);  // not yet copied
           kernels::testing::ExpectSameBits(Products(context, copied, x, 1), one);
-          ASSERT_EQ(copied.copy != nullptr, codes ? context.kernels->gemv_codes_interleaved[i] != nullptr
-                                                  : context.kernels->gemv_interleaved[i] != nullptr);
+          ASSERT_EQ(copied.copy != nullptr, HasProducts(*context.kernels, i, codes));
           if (copied.copy == nullptr) continue;
           EXPECT_EQ(copied.copy->filled_rows(), rows);
           EXPECT_LE(ResidentBytes(copied.data, static_cast<size_t>(rows * copied.row_bytes)), size_t{128} << 10);
@@ -143,7 +150,9 @@ TEST_P(InterleavedTest, LeavesOtherMatricesAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, InterleavedTest, ::testing::ValuesIn(kernels::testing::TablesToTest()),
-                         [](const auto& table) { return std::string(table.param->name); });
+                         kernels::testing::TableName);
+INSTANTIATE_TEST_SUITE_P(Emulated, InterleavedTest, ::testing::Values(&kernels::testing::EmulatedAmx()),
+                         kernels::testing::TableName);
 
 }  // namespace
 }  // namespace carat::ops

@@ -33,12 +33,16 @@ bool AreFloats(const Matrix& w) {
 Linear::Linear(const Context& context)
     : context_(context),
       rounded_input_(context),
+      bf16_input_(context),
       static_input_(context),
       panels_(static_cast<size_t>(context.pool->size())) {}
 
 void Linear::Reserve(const Matrix& w, int64_t max_tokens) {
   const Class kind = ClassOf(w);
-  if (kind == Class::kBlocks) rounded_input_.Reserve(max_tokens, w.cols);
+  if (UsesBf16(w))
+    bf16_input_.Reserve(max_tokens, w.cols);
+  else if (kind == Class::kBlocks)
+    rounded_input_.Reserve(max_tokens, w.cols);
   if (kind == Class::kCodes) static_input_.Reserve(max_tokens, w.cols);
   for (Panel& panel : panels_) ReservePanel(w, max_tokens, panel);
 }
@@ -51,20 +55,30 @@ void Linear::ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const {
   if (kind == Class::kFloats || (kind == Class::kCodes && tokens == 1)) return;
   const int64_t cols = kind == Class::kCodes ? CodeColumns(w.cols) : w.cols;
   const int64_t group = kind == Class::kCodes ? cols : kernels::GroupColumns(w.type);
-  for (Rows* part : {&panel.rows, &panel.packed}) {
-    if (kind == Class::kCodes && part == &panel.rows) continue;  // unpacked side by side at once
-    part->codes.Reserve(static_cast<size_t>(rows * cols));
-    part->scale.Reserve(static_cast<size_t>(rows * (cols / group)));
-    if (kernels::HasOffset(w.type)) part->offset.Reserve(part->scale.size());
+  const auto reserve = [&](Rows& part, int64_t count) {
+    part.codes.Reserve(static_cast<size_t>(count * cols));
+    part.scale.Reserve(static_cast<size_t>(count * (cols / group)));
+    if (kernels::HasOffset(w.type)) part.offset.Reserve(static_cast<size_t>(count * (cols / group)));
+  };
+  if (UsesBf16(w)) {
+    reserve(panel.rows, 1);
+    panel.bf16_rows.Reserve(static_cast<size_t>(rows * cols));
+    if (tokens > 1) panel.bf16_packed.Reserve(static_cast<size_t>(rows * cols));
+    return;
   }
+  if (kind == Class::kBlocks) reserve(panel.rows, rows);  // codes are unpacked side by side at once
+  reserve(panel.packed, rows);
 }
 
 MemoryUse Linear::scratch() const {
   MemoryUse use = rounded_input_.scratch();
+  use += bf16_input_.scratch();
   use += static_input_.scratch();
   for (const Panel& panel : panels_) {
     use += panel.floats.memory();
     use += panel.scale.memory();
+    use += panel.bf16_rows.memory();
+    use += panel.bf16_packed.memory();
     for (const Rows* rows : {&panel.rows, &panel.packed})
       for (const MemoryUse& part : {rows->codes.memory(), rows->scale.memory(), rows->offset.memory()}) use += part;
   }
@@ -87,26 +101,32 @@ void Linear::SetInput(const float* x, int64_t tokens, int64_t cols) {
   tokens_ = tokens;
   cols_ = cols;
   rounded_input_.Forget();
+  bf16_input_.Forget();
   static_input_.Forget();
 }
 
 void Linear::Multiply(const Matrix& w, float* y, int64_t y_stride) {
   CHECK(w.cols == cols_);
+  Reserve(w, tokens_);
   const Class kind = ClassOf(w);
   if (kind == Class::kCodes) static_input_.Round(w, x_, tokens_);
-  if (kind == Class::kBlocks) rounded_input_.Round(x_, tokens_, cols_);
+  if (UsesBf16(w))
+    bf16_input_.Round(x_, tokens_, cols_);
+  else if (kind == Class::kBlocks)
+    rounded_input_.Round(x_, tokens_, cols_);
   if (tokens_ == 1 && w.copy != nullptr && copy_budget_ > 0) copy_budget_ -= w.copy->Fill(*context_.pool, copy_budget_);
   const int64_t panel_rows = PanelRows(w);
   const int64_t even_strip = CeilDivide(w.rows, kStripsPerThread * context_.pool->size());
   const int64_t strip_rows = CeilDivide(std::max(kMinStripRows, even_strip), panel_rows) * panel_rows;
   context_.pool->ParallelFor(CeilDivide(w.rows, strip_rows), [&](int64_t index, int worker) {
     Panel& panel = panels_[static_cast<size_t>(worker)];
-    ReservePanel(w, tokens_, panel);
     const int64_t end = std::min((index + 1) * strip_rows, w.rows);
     for (int64_t begin = index * strip_rows; begin < end; begin += panel_rows) {
       const int64_t rows = std::min(panel_rows, end - begin);
       if (kind == Class::kCodes)
         MultiplyStatic(w, begin, rows, panel, y + begin, y_stride);
+      else if (UsesBf16(w))
+        MultiplyBf16(w, begin, rows, panel, y + begin, y_stride);
       else if (kind == Class::kBlocks)
         MultiplyBlocks(w, begin, rows, panel, y + begin, y_stride);
       else
@@ -176,6 +196,28 @@ void Linear::PackPanel(const Matrix& w, int64_t begin, int64_t rows, Panel& pane
            cols_);
   }
   context_.kernels->pack_panel(first, rows, cols_, packed);
+}
+
+void Linear::MultiplyBf16(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {
+  const kernels::Bf16Products& bf16 = *context_.kernels->bf16;
+  const auto type = static_cast<size_t>(w.type);
+  const bool is_copied = IsCopied(w, begin, rows);
+  if (tokens_ == 1 && is_copied)
+    return bf16.gemv_interleaved[type](w.copy->rows(begin), w.row_bytes, rows, bf16_input_.row(), cols_, y);
+  if (is_copied) {
+    bf16.panel_interleaved[type](w.copy->rows(begin), w.row_bytes, rows, cols_, panel.bf16_packed.data());
+  } else {
+    const kernels::S8Row row = {.codes = panel.rows.codes.data(),
+                                .scale = panel.rows.scale.data(),
+                                .offset = kernels::HasOffset(w.type) ? panel.rows.offset.data() : nullptr};
+    for (int64_t r = 0; r < rows; ++r) {
+      context_.kernels->unpack[type](w.row(begin + r), row, cols_);
+      bf16.widen(row, kernels::GroupColumns(w.type), cols_, panel.bf16_rows.data() + r * cols_);
+    }
+    if (tokens_ == 1) return bf16.gemv(panel.bf16_rows.data(), rows, bf16_input_.row(), cols_, y);
+    bf16.pack_panel(panel.bf16_rows.data(), rows, cols_, panel.bf16_packed.data());
+  }
+  bf16.gemm(panel.bf16_packed.data(), rows, bf16_input_.tiles(), tokens_, cols_, y, y_stride);
 }
 
 void Linear::MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride) {

@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/kernels.h"
+#include "ops/bf16_input.h"
 #include "ops/context.h"
 #include "ops/interleaved.h"
 #include "ops/matrix.h"
@@ -18,9 +19,10 @@ namespace carat::ops {
 
 // The products that share one input, and the scratch memory they need. Used by one thread (it uses the pool inside).
 //
-// Block-quantised weights are multiplied with the input rounded to 8 bits in blocks of 32 (once per input, whoever asks
-// first); float weights and codes, and all weights in an exact context, with the input as it is. Of several tokens,
-// rows of weights are unpacked a panel at a time into a scratch that stays in the cache while it meets every token.
+// Block-quantised weights are multiplied with the input rounded (once per input, whoever asks first) to 8 bits in
+// blocks of 32, or to bfloat16 where the kernels multiply that faster (Kernels::bf16); float weights and codes, and all
+// weights in an exact context, with the input as it is. Of several tokens, rows of weights are unpacked a panel at a
+// time into a scratch that stays in the cache while it meets every token.
 //
 // Where static rounding is part of the model (Matrix::input_scale, output_scale), it is part of the product: the input
 // is rounded with the matrix's scale, the sum is exact, and the output is rounded. That is so in every context.
@@ -54,9 +56,11 @@ class Linear {
   struct Panel {  // of one worker
     AlignedBuffer<float> floats, scale;
     Rows rows, packed;  // one after the other, and side by side
+    AlignedBuffer<uint16_t> bf16_rows, bf16_packed;
   };
 
   Class ClassOf(const Matrix& w) const { return ClassOf(w, context_.exact); }
+  bool UsesBf16(const Matrix& w) const { return ClassOf(w) == Class::kBlocks && context_.kernels->bf16 != nullptr; }
   // Rows of w that are unpacked at a time.
   int64_t PanelRows(const Matrix& w) const;
   void ReservePanel(const Matrix& w, int64_t tokens, Panel& panel) const;
@@ -65,6 +69,7 @@ class Linear {
   // Rows begin .. begin+rows-1 of w times all tokens, to the same columns of y.
   void MultiplyFloats(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void MultiplyBlocks(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
+  void MultiplyBf16(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
   void PackPanel(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, const kernels::S8Panel& packed);
   void MultiplyStatic(const Matrix& w, int64_t begin, int64_t rows, Panel& panel, float* y, int64_t y_stride);
 
@@ -74,6 +79,7 @@ class Linear {
   int64_t copy_budget_ = 0;
 
   RoundedInput rounded_input_;
+  Bf16Input bf16_input_;
   StaticInput static_input_;
 
   std::vector<Panel> panels_;

@@ -47,7 +47,6 @@ void RoundedInput::Reserve(int64_t max_tokens, int64_t max_cols) {
 void RoundedInput::Round(const float* x, int64_t tokens, int64_t cols) {
   if (ready_) return;
   ready_ = true;
-  Reserve(tokens, cols);
   // A level multiplies a single token without a tile, of all types or of none.
   const bool packs = tokens > 1 || context_.kernels->gemv_block[static_cast<size_t>(quant::Type::kQ4_0)] == nullptr;
   context_.pool->ParallelFor((tokens + kTile - 1) / kTile, [&](int64_t tile, int worker) {

@@ -18,7 +18,7 @@ class RoundedInput {
 
   // The input has changed.
   void Forget() { ready_ = false; }
-  // x [tokens, cols]; does nothing if that is done already.
+  // x [tokens, cols], for which there is room; does nothing if that is done already.
   void Round(const float* x, int64_t tokens, int64_t cols);
   // If there is one token.
   kernels::A8Row row() { return rows_[0].At(0, 0); }

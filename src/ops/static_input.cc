@@ -38,7 +38,6 @@ void StaticInput::Round(const Matrix& w, const float* x, int64_t tokens) {
   if (scale_ == w.input_scale && planes_ == planes) return;
   scale_ = w.input_scale;
   planes_ = planes;
-  Reserve(tokens, w.cols);
   if (planes != 0)
     Deal(x, w.cols, planes);
   else

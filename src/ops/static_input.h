@@ -26,7 +26,8 @@ class StaticInput {
 
   // The input has changed.
   void Forget() { scale_ = 0; }
-  // x [tokens, w.cols] rounded with w.input_scale: a single token dealt as the codes of w are packed, several in tiles.
+  // x [tokens, w.cols], for which there is room, rounded with w.input_scale: a single token dealt as the codes of w are
+  // packed, several in tiles.
   void Round(const Matrix& w, const float* x, int64_t tokens);
   // What there is of a single token.
   kernels::PlaneRow row() const { return {.codes = codes_.data(), .plane = plane_, .row = rows_.data()[0]}; }

@@ -25,6 +25,9 @@ void PackTile(const A8Row& x, int64_t tokens, int64_t k, A8Block* tile);
 void GemmPanel(const S8Panel& w, int64_t rows, const A8Block* tiles, int64_t tokens, int64_t k, float* y,
                int64_t y_stride);
 
+// Of rows as they lie; has nothing for those that are woven together.
+extern const Bf16Products kBf16;
+
 // `kType`: the formats of quant/codes.h.
 template <quant::Type kType>
 void UnpackCodes(const std::byte* packed, int64_t n, int8_t* codes);

@@ -10,15 +10,6 @@ using quant::Type;
 
 CARAT_INLINE __m256i Load32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 
-// Plane p of 32 packed bytes: their p-th codes as unsigned numbers, code + 2^(kBits-1).
-template <int kBits>
-CARAT_INLINE __m256i PlaneOf(__m256i packed, int p) {
-  if constexpr (kBits == 8)
-    return _mm256_xor_si256(packed, _mm256_set1_epi8(-128));
-  else
-    return _mm256_and_si256(_mm256_srli_epi16(packed, kBits * p), _mm256_set1_epi8((1 << kBits) - 1));
-}
-
 }  // namespace
 
 // One row after the other: the memory is read as one stream. By 32 bytes: tensors of these files begin where they like,
@@ -36,7 +27,7 @@ void GemvCodes(const CodeRows& w, int64_t rows, const PlaneRow& x, int64_t k, fl
     const auto add = [&](__m256i packed, int64_t at) __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int p = 0; p < kPlanes; ++p)
-        sum[p] = _mm256_dpbusd_epi32(sum[p], PlaneOf<kBits>(packed, p), Load32(x.codes + p * x.plane + at));
+        sum[p] = _mm256_dpbusd_epi32(sum[p], Plane<kBits>(packed, p), Load32(x.codes + p * x.plane + at));
     };
     int64_t at = 0;
     for (; at + 32 <= bytes; at += 32) add(Load32(row + at), at);

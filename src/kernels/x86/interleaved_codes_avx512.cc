@@ -10,17 +10,6 @@ namespace {
 
 using quant::kInterleavedRows;
 
-// Plane p of 64 packed bytes: their p-th codes as unsigned numbers, code + 2^(kBits-1).
-template <int kBits>
-CARAT_INLINE __m512i Plane(__m512i packed, int p) {
-  if constexpr (kBits == 8) {
-    return _mm512_xor_si512(packed, _mm512_set1_epi8(-128));
-  } else {
-    const __m512i mask = _mm512_set1_epi8(static_cast<char>((1 << kBits) - 1));
-    return _mm512_and_si512(_mm512_srli_epi16(packed, static_cast<unsigned>(kBits * p)), mask);
-  }
-}
-
 // Calls put(i, quad) with the unsigned codes of columns 4i .. 4i+3 of each row, of the 32 / kBits columns of a word.
 template <int kBits, typename Put>
 CARAT_INLINE void ForEachQuad(__m512i word, const Put& put) {

@@ -19,6 +19,17 @@ CARAT_INLINE __mmask16 FirstLanes(int64_t count) {
   return static_cast<__mmask16>(count >= 16 ? 0xffff : (1u << count) - 1u);
 }
 
+// Plane p of the packed bytes of a vector: their p-th codes as unsigned numbers, code + 2^(kBits-1).
+// Whole words are shifted, as any vector can be: what comes from a neighbour's byte is masked away.
+template <int kBits, typename Vector>
+CARAT_INLINE Vector Plane(Vector packed, int p) {
+  constexpr uint64_t kOnes = 0x0101010101010101;  // a 1 in each byte
+  if constexpr (kBits == 8)
+    return packed ^ static_cast<long long>(kOnes << 7);
+  else
+    return (packed >> (kBits * p)) & static_cast<long long>(kOnes * ((1 << kBits) - 1));
+}
+
 // Sixteen numbers of a row as floats. LoadFirst: zeros beyond the first `count`, and nothing beyond them is read.
 struct LoadF32 {
   using Element = float;
