@@ -151,7 +151,7 @@ TEST_F(PictureTest, SeveralTowersBesideAModelAreNamed) {
 TEST_F(PictureTest, APlanHoldsForPictures) {
   const Outcome small = Run({"What?", "-i", kPicture, "--ram", "20MB"});
   EXPECT_EQ(small.exit_code, 6);
-  EXPECT_NE(small.err.find("vision tower"), std::string::npos);  // in the table
+  EXPECT_NE(small.err.find("looking "), std::string::npos);  // in the table
   const Json json = RunJson({"What?", "-i", kPicture, "--ram", "1GB"});
   EXPECT_LT(json["peak_memory_bytes"], 1'000'000'000);
   const std::string finer = Write("m.json", R"([{"role": "user", "content": [{"type": "image", "path": ")" + kPicture +
