@@ -83,11 +83,11 @@ TEST(VisionInputGolden, PicturesBecomeTheReferencesPatches) {
       for (size_t i = 0; i < want.size(); ++i) ASSERT_EQ(resized[i], want[i]) << "value " << i;
       ++stored;
     }
-    EXPECT_EQ(Sha256(resized), row.at("resized_sha256"));
+    EXPECT_EQ(Sha256(resized), row.at("resized_sha256").get<std::string>());
     const PatchGrid image = MakePatches({*target, resized}, shape.patch, PixelScaling::kImage, context);
     const PatchGrid frame = MakePatches({*target, resized}, shape.patch, PixelScaling::kVideoFrame, context);
-    EXPECT_EQ(Sha256OfFloats(image.values), row.at("image_patches_sha256"));
-    EXPECT_EQ(Sha256OfFloats(frame.values), row.at("frame_patches_sha256"));
+    EXPECT_EQ(Sha256OfFloats(image.values), row.at("image_patches_sha256").get<std::string>());
+    EXPECT_EQ(Sha256OfFloats(frame.values), row.at("frame_patches_sha256").get<std::string>());
   }
   EXPECT_EQ(stored, 2);
 }
@@ -175,7 +175,7 @@ TEST(VisionInputGolden, MorePictures) {
     ASSERT_EQ(*target, SizeOf(row.at("resized")));
     EXPECT_EQ(SoftTokens(*target, PatchShape()), row.at("soft_tokens"));
     const std::vector<uint8_t> resized = Resample({size, image.rgb}, *target, context);
-    EXPECT_EQ(Sha256(resized), row.at("resized_sha256"));
+    EXPECT_EQ(Sha256(resized), row.at("resized_sha256").get<std::string>());
     const PatchGrid grid = MakePatches({*target, resized}, PatchShape().patch, PixelScaling::kImage, context);
     const Dump dump(fs::path(entry.path()).replace_extension(".safetensors"));
     const auto index = dump.Values<int32_t>("patch.index"), position = dump.Values<int32_t>("patch.position");
