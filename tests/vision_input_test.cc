@@ -117,7 +117,7 @@ TEST(VisionInputGolden, FramesAndStampsAreTheReferences) {
     EXPECT_EQ(*frames, row.at("indices").get<std::vector<int64_t>>());
     std::string text;
     for (size_t i = 0; i < frames->size(); ++i) text += FrameLead(i, (*frames)[i], rate) + "<v>";
-    EXPECT_EQ(text, row.at("text"));
+    EXPECT_EQ(text, row.at("text").get<std::string>());
   }
 }
 
