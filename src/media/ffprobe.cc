@@ -87,7 +87,7 @@ void PacketCounter::Add(std::string_view piece) {
   constexpr size_t kLongestLine = 256;  // three numbers; what is longer is cut, and then no number
   while (!piece.empty()) {
     const size_t end = std::min(piece.find('\n'), piece.size());
-    line_.append(piece.substr(0, std::min(end, kLongestLine)));
+    line_.append(piece.substr(0, std::min(end, kLongestLine - line_.size())));
     if (end == piece.size()) return;
     Finish();
     piece.remove_prefix(end + 1);
