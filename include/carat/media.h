@@ -34,6 +34,8 @@ struct Medium {
 
 // By the first bytes of a file (400 are enough); none if they are of nothing that is surely a picture or a video.
 std::optional<Medium::Kind> RecogniseMedium(std::string_view head);
+// The file as a medium if that is what it surely is; none also if it cannot be read.
+std::optional<Medium> RecogniseFile(const std::filesystem::path& path);
 // A file as a medium: what it is is seen in its first bytes, and what they do not tell is taken for a picture. Error:
 // kBadMedia (no such file, no file, audio).
 Result<Medium> OpenMedium(const std::filesystem::path& path);

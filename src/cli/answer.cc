@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/json.h"
+#include "base/try.h"
 #include "cli/proc.h"
 
 namespace carat::cli {
@@ -192,6 +193,27 @@ std::string StopText(const Reply& reply, const Session& session) {
       break;
   }
   return "";
+}
+
+Status ShowAnswer(Console& console, const Session& session, const AnswerForm& form, const Generate& generate,
+                  const std::function<std::string(const Reply&)>& json_line) {
+  Result<Reply> reply;
+  if (form.json) {
+    reply = generate([&](const ReplyEvent&) { return !console.interrupted(); });
+    TRY(reply);
+    TRY(console.Write(json_line(*reply)));
+  } else {
+    AnswerPrinter printer(console);
+    reply = generate(printer.Callback());
+    TRY(printer.Finish());
+    TRY(reply);
+  }
+  if (form.stats) console.Note(StatsText(*reply, session));
+  const std::string stop = StopText(*reply, session);
+  if (reply->stop == StopReason::kContextFull) return Fail(ErrorCode::kDoesNotFit, stop);
+  if (reply->stop == StopReason::kCancelled) return Fail(ErrorCode::kInterrupted, stop);
+  if (reply->stop == StopReason::kLoop) console.Note(fmt::format("carat: {}\n", stop));
+  return {};
 }
 
 }  // namespace carat::cli

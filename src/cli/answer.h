@@ -1,6 +1,7 @@
 // Shows answers, and what there is to say about them.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -39,6 +40,17 @@ std::string ToolCallJson(const ToolCall& call);
 // All about an answer as one JSON object on a line. `message`: the answer as a message of the history, JSON text; none
 // if empty.
 std::string ReplyJson(const Reply& reply, const Session& session, std::string_view message);
+
+// How one answer is shown.
+struct AnswerForm {
+  bool json = false;   // as a line of JSON rather than as it comes
+  bool stats = false;  // with StatsText on stderr
+};
+using Generate = std::function<Result<Reply>(const ReplyCallback&)>;
+// Generates one answer and shows it; `json_line` makes the line of it. An answer that was cut off is an error
+// (kDoesNotFit, kInterrupted), though what there is of it was shown.
+Status ShowAnswer(Console& console, const Session& session, const AnswerForm& form, const Generate& generate,
+                  const std::function<std::string(const Reply&)>& json_line);
 
 // What became of a picture or a video, a line.
 std::string MediumText(const MediumReport& medium);

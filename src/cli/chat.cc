@@ -46,10 +46,6 @@ std::string_view TakeWord(std::string_view& text) {
   return word;
 }
 
-std::string MediaText(size_t count) {
-  return count == 1 ? "a picture or video" : fmt::format("{} pictures and videos", count);
-}
-
 bool IsBlank(std::string_view text) { return text.find_first_not_of(" \t\n") == text.npos; }
 
 class Chat {
@@ -86,6 +82,11 @@ class Chat {
     console_.NoteUntrusted(text);
     console_.Note(console_.plain());
   }
+  void SayPending(std::string_view message) {
+    const size_t count = media_.size();
+    Say(fmt::format("({} to go with {})\n",
+                    count == 1 ? "a picture or video" : fmt::format("{} pictures and videos", count), message));
+  }
   void Complain(const Error& error) {
     console_.Note(fmt::format("carat: {}\n", WithoutControls(error.message, /*lines=*/false)));
   }
@@ -104,7 +105,7 @@ Status Chat::Run() {
   const Session& session = conversation_.session();
   Say(fmt::format("{}, {} tokens of context. /help lists the commands, Ctrl-D leaves.\n", session.engine().info().name,
                   session.context()));
-  if (!media_.empty()) Say(fmt::format("({} to go with the first message)\n", MediaText(media_.size())));
+  if (!media_.empty()) SayPending("the first message");
   std::string message;
   while (!leaving_ && ReadMessage(message)) {
     if (IsBlank(message)) continue;
@@ -157,8 +158,7 @@ bool Chat::ReadRest(std::string& message, bool block) {
 }
 
 Status Chat::OnMessage(const std::string& message) {
-  if (IsBlank(message))
-    return Say(fmt::format("({} to go with the next message)\n", MediaText(media_.size()))), Status();
+  if (IsBlank(message)) return SayPending("the next message"), Status();
   const Status added = conversation_.AddUser(message, media_);
   if (added) {
     const bool asks_about_media = !media_.empty();
@@ -166,7 +166,7 @@ Status Chat::OnMessage(const std::string& message) {
     if (!last_failed_) {
       media_.clear();
     } else if (asks_about_media) {
-      Say(fmt::format("({} to go with the next message; /clear takes them away)\n", MediaText(media_.size())));
+      SayPending("the next message; /clear takes them away");
     }
     return {};
   }
@@ -219,7 +219,7 @@ void Chat::Show(Medium::Kind kind, std::string_view path) {
   if (!medium) return Complain(medium.error());
   medium->kind = kind;
   media_.push_back(*std::move(medium));
-  Say(fmt::format("({} to go with the next message)\n", MediaText(media_.size())));
+  SayPending("the next message");
 }
 
 void Chat::Clear() {

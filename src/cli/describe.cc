@@ -33,25 +33,14 @@ Status Describe(Console& console, Conversation& conversation, const Medium& medi
   conversation.Clear();
   TRY(conversation.AddUser(flags.prompt.empty() ? QuestionAbout(medium) : flags.prompt, {&medium, 1}));
   const std::string name = medium.path.empty() ? medium.name : medium.path.string();
-  Result<Reply> reply;
-  if (flags.json) {
-    reply = conversation.Generate([&](const ReplyEvent&) { return !console.interrupted(); });
-    TRY(reply);
-    TRY(console.Write(
-        fmt::format(R"({{"file":{},{})", JsonText(name), ReplyJson(*reply, conversation.session(), "").substr(1))));
-  } else {
-    if (flags.files.size() > 1) TRY(console.WriteUntrusted(fmt::format("{}:\n", name)));
-    AnswerPrinter printer(console);
-    reply = conversation.Generate(printer.Callback());
-    TRY(printer.Finish());
-    TRY(reply);
-  }
-  if (flags.stats) console.Note(StatsText(*reply, conversation.session()));
-  const std::string stop = StopText(*reply, conversation.session());
-  if (reply->stop == StopReason::kCancelled) return Fail(ErrorCode::kInterrupted, stop);
-  if (reply->stop == StopReason::kContextFull) return Fail(ErrorCode::kDoesNotFit, stop);
-  if (reply->stop == StopReason::kLoop) console.Note(fmt::format("carat: {}\n", stop));
-  return {};
+  if (!flags.json && flags.files.size() > 1) TRY(console.WriteUntrusted(fmt::format("{}:\n", name)));
+  const Session& session = conversation.session();
+  return ShowAnswer(
+      console, session, {.json = flags.json, .stats = flags.stats},
+      [&](const ReplyCallback& on_event) { return conversation.Generate(on_event); },
+      [&](const Reply& reply) {
+        return fmt::format(R"({{"file":{},{})", JsonText(name), ReplyJson(reply, session, "").substr(1));
+      });
 }
 
 Status DescribeAll(Console& console, const DescribeFlags& flags) {

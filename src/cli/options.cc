@@ -92,19 +92,22 @@ Result<std::shared_ptr<const Engine>> EngineFlags::Load(Console& console) const 
   return Engine::Load(model, options);
 }
 
+// Budgets of soft tokens that models were trained with.
+CLI::IsMember IsBudget() { return CLI::IsMember({70, 140, 280, 560, 1120}); }
+
 void AddImageTokens(CLI::App& command, MediaOptions& options) {
   command
       .add_option("--image-tokens", options.image_tokens,
                   "Most soft tokens of a picture: 70, 140, 280, 560 or 1120; more show finer detail and take longer. "
                   "Default: as the model was published, usually 280")
-      ->check(CLI::IsMember({70, 140, 280, 560, 1120}))
+      ->check(IsBudget())
       ->type_name("COUNT");
 }
 
 void AddMediaOptions(CLI::App& command, MediaOptions& options) {
   AddImageTokens(command, options);
   command.add_option("--frame-tokens", options.frame_tokens, "The same of each frame of a video; default: usually 70")
-      ->check(CLI::IsMember({70, 140, 280, 560, 1120}))
+      ->check(IsBudget())
       ->type_name("COUNT");
   CLI::Option* frames = command
                             .add_option("--video-frames", options.video_frames,

@@ -80,38 +80,13 @@ Result<std::string> ReadJsonFile(const std::string& path, Console& console) {
   return text;
 }
 
-using Generate = std::function<Result<Reply>(const ReplyCallback&)>;
-using MessageText = std::function<std::string()>;
-
-// One answer. An answer that was cut off is an error, though what there is of it was shown.
-Status Answer(const RunFlags& flags, Console& console, const Session& session, const Generate& generate,
-              const MessageText& message) {
-  Result<Reply> reply;
-  if (flags.json) {
-    reply = generate([&](const ReplyEvent&) { return !console.interrupted(); });
-    TRY(reply);
-    TRY(console.Write(ReplyJson(*reply, session, message())));
-  } else {
-    AnswerPrinter printer(console);
-    reply = generate(printer.Callback());
-    TRY(printer.Finish());
-    TRY(reply);
-  }
-  if (flags.stats) console.Note(StatsText(*reply, session));
-  const std::string stop = StopText(*reply, session);
-  if (reply->stop == StopReason::kContextFull) return Fail(ErrorCode::kDoesNotFit, stop);
-  if (reply->stop == StopReason::kCancelled) return Fail(ErrorCode::kInterrupted, stop);
-  if (reply->stop == StopReason::kLoop) console.Note(fmt::format("carat: {}\n", stop));
-  return {};
-}
-
 Status RunRaw(const RunFlags& flags, Console& console, Session session, const std::string& prompt) {
-  return Answer(
-      flags, console, session,
+  return ShowAnswer(
+      console, session, {.json = flags.json, .stats = flags.stats},
       [&](const ReplyCallback& on_event) {
         return ContinueText(session, prompt, flags.conversation.max_tokens, on_event);
       },
-      [] { return std::string(); });
+      [&](const Reply& reply) { return ReplyJson(reply, session, ""); });
 }
 
 // The last message of the history, as it stands on its line.
@@ -158,10 +133,11 @@ Status RunConversation(const RunFlags& flags, Console& console, Session session,
   if (prompt.empty() && chats && !conversation.has_question())
     return RunChat(console, conversation, {.stats = flags.stats, .media = files.media});
   if (!prompt.empty() || !files.media.empty()) TRY(conversation.AddUser(prompt, files.media));
-  return Answer(
-      flags, console, conversation.session(),
+  const Session& own_session = conversation.session();
+  return ShowAnswer(
+      console, own_session, {.json = flags.json, .stats = flags.stats},
       [&](const ReplyCallback& on_event) { return conversation.Generate(on_event); },
-      [&] { return LastMessage(conversation); });
+      [&](const Reply& reply) { return ReplyJson(reply, own_session, LastMessage(conversation)); });
 }
 
 Status Run(RunFlags flags, Console& console) {

@@ -1,9 +1,8 @@
 #include "cli/typed_media.h"
 
+#include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <optional>
-#include <system_error>
 
 namespace carat::cli {
 namespace {
@@ -41,17 +40,7 @@ std::string WithoutPercents(std::string_view url) {
 
 std::optional<Medium> MediumOfWord(std::string_view word) {
   if (word.find_first_of("/.") == word.npos) return std::nullopt;
-  Medium medium = {.path = TypedPath(word)};
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(medium.path, error)) return std::nullopt;
-  std::ifstream file(medium.path, std::ios::binary);
-  std::string head(400, '\0');
-  file.read(head.data(), static_cast<std::streamsize>(head.size()));
-  head.resize(static_cast<size_t>(file.gcount()));
-  const auto kind = RecogniseMedium(head);
-  if (!kind) return std::nullopt;  // a text, say, that the message is about
-  medium.kind = *kind;
-  return medium;
+  return RecogniseFile(TypedPath(word));  // none: a text, say, that the message is about
 }
 
 }  // namespace

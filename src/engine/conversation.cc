@@ -33,10 +33,6 @@ Json TextMessage(std::string_view role, std::string_view content) {
   return {{"role", role}, {"content", text::ReplaceInvalidUtf8(content)}};
 }
 
-// What the template sees of a medium. Where it comes from, which may be megabytes of base64, is not copied with every
-// rendering.
-Json StubOf(Medium::Kind kind) { return {{"type", kind == Medium::Kind::kImage ? "image" : "video"}}; }
-
 // visit(part, medium) for the parts of a message that are media.
 template <typename Visit>
 void ForEachMedium(ChatMessage& message, const Visit& visit) {
@@ -218,7 +214,7 @@ Status Conversation::AddUser(std::string_view text, std::span<const Medium> medi
     TRY(impl_->session.engine().impl().CheckSees());
     Json parts = Json::array();
     for (const Medium& medium : media) {
-      parts.push_back(StubOf(medium.kind));
+      parts.push_back(StubOfMedium(medium.kind));
       message.media.push_back(std::make_shared<ShownMedium>(medium));
     }
     if (!text.empty()) parts.push_back({{"type", "text"}, {"text", message.json["content"]}});
@@ -289,7 +285,7 @@ Status Conversation::Impl::AddHistory(const Json& messages, size_t first) {
     if (!media.empty()) TRY(session.engine().impl().CheckSees());
     ChatMessage& message =
         history.emplace_back(ChatMessage{.json = messages[i], .said = {}, .media = std::move(media)});
-    ForEachMedium(message, [](Json& part, const ShownMedium& medium) { part = StubOf(medium.kind()); });
+    ForEachMedium(message, [](Json& part, const ShownMedium& medium) { part = StubOfMedium(medium.kind()); });
   }
   return {};
 }

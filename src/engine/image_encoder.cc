@@ -36,7 +36,8 @@ Result<ImageEncoder::Tower*> ImageEncoder::Load() {
                                           " numbers, but the model takes " + std::to_string(hidden_) +
                                           "; it belongs to another model");
   tower->pages = PagesOf(gemma::WeightBytes(tower->model, tower->model.config.positions));
-  for (const MappedFile& file : checkpoint.files()) ExpectAll(PagesOf(gemma::WeightBytes(tower->model, 0)), file);
+  const PageRanges read_whole = PagesOf(gemma::WeightBytes(tower->model, 0));
+  for (const MappedFile& file : checkpoint.files()) ExpectAll(read_whole, file);
   tower_ = std::move(tower);
   return tower_.get();
 }
@@ -111,10 +112,9 @@ Result<std::shared_ptr<const SoftTokens>> ImageEncoder::Run(const gemma::PatchGr
                                                             const gemma::TraceSink& trace,
                                                             const ProgressCallback& progress) {
   TRY_ASSIGN(Tower * tower, Load());
-  if (!tower->encoder || tower->max_patches < patches.count()) {
+  if (!tower->encoder || tower->encoder->max_patches() < patches.count()) {
     tower->encoder.reset();  // before there are two
     tower->encoder = std::make_unique<gemma::VisionEncoder>(tower->model, context_, patches.count());
-    tower->max_patches = patches.count();
   }
   auto tokens = std::make_shared<SoftTokens>();
   tokens->count = static_cast<int>(tower->encoder->SoftTokens(patches));

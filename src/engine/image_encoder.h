@@ -71,8 +71,7 @@ class ImageEncoder {
     formats::Checkpoint file;  // of its own, if it is not in the model's
     gemma::VisionModel model;
     PageRanges pages;                               // of its weights
-    std::unique_ptr<gemma::VisionEncoder> encoder;  // for as many patches as were needed so far:
-    int64_t max_patches = 0;
+    std::unique_ptr<gemma::VisionEncoder> encoder;  // for as many patches as were needed so far
   };
   struct CacheEntry {
     SeenPicture picture;

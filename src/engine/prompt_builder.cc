@@ -21,7 +21,7 @@ Status PromptBuilder::Add(std::span<const ChatSegment> segments) {
       continue;
     }
     CHECK(placed_ < media_.size());
-    media_[placed_++]->WriteTo(expanded);
+    media_[placed_++]->WriteTo(segment, expanded);
   }
   std::vector<int64_t> places;
   TRY_ASSIGN(const std::vector<TokenId> ids, text::EncodeSegments(tokenizer_, expanded, &places));

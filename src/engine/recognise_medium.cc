@@ -77,6 +77,13 @@ std::optional<Kind> RecogniseMedium(std::string_view head) {
   return std::nullopt;
 }
 
+std::optional<Medium> RecogniseFile(const std::filesystem::path& path) {
+  const auto head = ReadHead(path);
+  const auto kind = head ? RecogniseMedium(*head) : std::nullopt;
+  if (!kind) return std::nullopt;
+  return Medium{.kind = *kind, .path = path};
+}
+
 Result<Medium> OpenMedium(const std::filesystem::path& path) {
   TRY_ASSIGN(const std::string head, ReadHead(path));
   if (IsOneOf(head, kAudio))

@@ -110,11 +110,7 @@ Status ShownMedium::ExaminePicture(ImageEncoder& encoder, const MediaOptions& op
   budget_ = source_.options.image_tokens != 0 ? source_.options.image_tokens : options.image_tokens;
   TRY_ASSIGN(const media::Image image, ReadPicture(source_, name(), limits));
   TRY_ASSIGN(picture_, encoder.Look(image, budget_, gemma::PixelScaling::kImage));
-  report_.width = picture_->width;
-  report_.height = picture_->height;
-  report_.seen_width = static_cast<int>(picture_->size.width);
-  report_.seen_height = static_cast<int>(picture_->size.height);
-  frame_tokens_ = picture_->tokens;
+  ReportSize(*picture_);
   frames_.emplace_back();
   return {};
 }
@@ -126,11 +122,7 @@ Status ShownMedium::ExamineVideo(ImageEncoder& encoder, const MediaOptions& opti
   if (const Status size = media::CheckSize(video_->width, video_->height, limits); !size)
     return Fail(size.error().code, name() + ": " + size.error().message);
   TRY_ASSIGN(const SeenPicture seen, encoder.Measure(video_->width, video_->height, budget_));
-  report_.width = seen.width;
-  report_.height = seen.height;
-  report_.seen_width = static_cast<int>(seen.size.width);
-  report_.seen_height = static_cast<int>(seen.size.height);
-  frame_tokens_ = seen.tokens;
+  ReportSize(seen);
   gemma::FrameSampling sampling = {.frames = own.video_frames, .frames_per_second = own.video_fps};
   if (own.video_frames == 0 && own.video_fps == 0)
     sampling = {.frames = options.video_frames, .frames_per_second = options.video_fps};
@@ -139,6 +131,14 @@ Status ShownMedium::ExamineVideo(ImageEncoder& encoder, const MediaOptions& opti
   for (const int64_t index : indices)
     frames_.push_back({.index = index, .lead = gemma::FrameLead(frames_.size(), index, rate), .tokens = {}});
   return {};
+}
+
+void ShownMedium::ReportSize(const SeenPicture& frame) {
+  report_.width = frame.width;
+  report_.height = frame.height;
+  report_.seen_width = static_cast<int>(frame.size.width);
+  report_.seen_height = static_cast<int>(frame.size.height);
+  frame_tokens_ = frame.tokens;
 }
 
 // One frame at a time is in memory, and goes through the tower before the next one is decoded.
@@ -172,15 +172,13 @@ Status ShownMedium::Encode(ImageEncoder& encoder, const ProgressCallback& progre
 }
 
 // A picture stands between its markers; a video is its frames, each between the same markers behind its time.
-void ShownMedium::WriteTo(std::vector<ChatSegment>& segments) const {
+void ShownMedium::WriteTo(ChatSegment place, std::vector<ChatSegment>& segments) const {
   using SegmentKind = ChatSegment::Kind;
-  const bool video = source_.kind == Kind::kVideo;
+  place.count = frame_tokens_;
   for (const Frame& frame : frames_) {
-    if (video) segments.push_back({.kind = SegmentKind::kText, .text = frame.lead});
+    if (!frame.lead.empty()) segments.push_back({.kind = SegmentKind::kText, .text = frame.lead});
     segments.push_back({.kind = SegmentKind::kControl, .text = "<|image>"});
-    segments.push_back({.kind = video ? SegmentKind::kVideo : SegmentKind::kImage,
-                        .text = video ? "<|video|>" : "<|image|>",
-                        .count = frame_tokens_});
+    segments.push_back(place);
     segments.push_back({.kind = SegmentKind::kControl, .text = "<image|>"});
   }
 }
@@ -213,9 +211,11 @@ Result<std::vector<std::shared_ptr<ShownMedium>>> MediaOfMessage(const Json& mes
   return media;
 }
 
+Json StubOfMedium(Kind kind) { return {{"type", kind == Kind::kImage ? "image" : "video"}}; }
+
 Json PartOfMedium(const Medium& medium) {
   const bool image = medium.kind == Kind::kImage;
-  Json part = {{"type", image ? "image" : "video"}};
+  Json part = StubOfMedium(medium.kind);
   if (medium.path.empty()) {
     part["url"] = "data:application/octet-stream;base64," + EncodeBase64(medium.bytes);
   } else {

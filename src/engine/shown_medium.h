@@ -33,8 +33,9 @@ class ShownMedium {
   // kBadMedia, and what `show` returns.
   Status ForEachFrame(ImageEncoder& encoder, const std::function<Status(const SeenPicture&)>& show) const;
 
-  // The medium in a prompt, between the markers of the chat format. Examine comes first.
-  void WriteTo(std::vector<text::ChatSegment>& segments) const;
+  // The medium in a prompt, between the markers of the chat format, where the template has put `place`. Examine comes
+  // first.
+  void WriteTo(text::ChatSegment place, std::vector<text::ChatSegment>& segments) const;
   // After Encode, frame by frame.
   std::vector<std::shared_ptr<const SoftTokens>> soft_tokens() const;
   int64_t frame_tokens() const { return frame_tokens_; }  // of each frame
@@ -52,6 +53,7 @@ class ShownMedium {
 
   Status ExaminePicture(ImageEncoder& encoder, const MediaOptions& options, const media::ImageLimits& limits);
   Status ExamineVideo(ImageEncoder& encoder, const MediaOptions& options, const media::ImageLimits& limits);
+  void ReportSize(const SeenPicture& frame);
   std::string name() const;
 
   Medium source_;
@@ -68,6 +70,9 @@ class ShownMedium {
 Result<std::vector<std::shared_ptr<ShownMedium>>> MediaOfMessage(const Json& message, bool may_read_files,
                                                                  const std::string& where);
 
+// What the template sees of a medium. Where it comes from, which may be megabytes of base64, is not copied with every
+// rendering.
+Json StubOfMedium(Medium::Kind kind);
 // A medium as a part of a message, which MediaOfMessage reads.
 Json PartOfMedium(const Medium& medium);
 

@@ -41,6 +41,7 @@ class VisionEncoder {
   // For activations. Pictures touch as much of it as they are large.
   MemoryUse scratch() const;
   const VisionModel& model() const { return model_; }
+  int64_t max_patches() const { return max_patches_; }
 
  private:
   Status Check(const PatchGrid& grid, std::span<float> soft) const;
